@@ -1,0 +1,88 @@
+#include "backend/device.h"
+
+#include <string.h>
+
+#include "backend/op.h"
+#include "base/mem.h"
+
+static const struct {
+    const char *name, *summary, *needs;
+} ops[WN_OP_COUNT] = {
+#define WN_OP(ENUM, name, needs, summary) [WN_OP_##ENUM] = {#name, summary, needs},
+#include "backend/ops.def"
+};
+
+const char *wn_op_name(enum wn_op op)
+{
+    return op < WN_OP_COUNT ? ops[op].name : "?";
+}
+
+const char *wn_op_summary(enum wn_op op)
+{
+    return op < WN_OP_COUNT ? ops[op].summary : "?";
+}
+
+const char *wn_op_grad_needs(enum wn_op op)
+{
+    return op < WN_OP_COUNT ? ops[op].needs : "-";
+}
+
+enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_params *params,
+                               struct wn_err *err)
+{
+    *dev = NULL;
+    const char *name = params->name ? params->name : "auto";
+    if (!strcmp(name, "ref")) return wn_ref_open(dev, params, err);
+    if (!strcmp(name, "cpu") || !strcmp(name, "auto")) return wn_cpu_open(dev, params, err);
+    if (!strcmp(name, "cuda") || !strcmp(name, "mlx"))
+        return wn_fail(err, WAN_EUNSUPPORTED, "device '%s' is not in this build; it has: ref, cpu", name);
+    return wn_fail(err, WAN_EINVAL, "unknown device '%s'; there are: auto, ref, cpu, cuda, mlx", name);
+}
+
+void wn_device_close(struct wn_device *dev)
+{
+    if (dev) dev->table->close(dev);
+}
+
+static enum wan_status buf_make(struct wn_buf **out, struct wn_device *dev, size_t bytes, struct wn_err *err)
+{
+    *out = wn_zalloc(sizeof **out);
+    if (!*out) return wn_fail_nomem(err, "a buffer record", sizeof **out);
+    **out = (struct wn_buf){.dev = dev, .bytes = bytes, .n_refs = 1};
+    return WAN_OK;
+}
+
+enum wan_status wn_buf_new(struct wn_buf **out, struct wn_device *dev, size_t bytes, struct wn_err *err)
+{
+    enum wan_status st = buf_make(out, dev, bytes, err);
+    if (st == WAN_OK && (st = dev->table->buf_alloc(dev, *out, err))) {
+        wn_free(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
+enum wan_status wn_buf_map(struct wn_buf **out, struct wn_device *dev, size_t bytes, const void *data,
+                           struct wn_err *err)
+{
+    enum wan_status st = buf_make(out, dev, bytes, err);
+    if (st) return st;
+    (*out)->mapped = true;
+    if ((st = dev->table->buf_map(dev, *out, data, err))) {
+        wn_free(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
+void wn_buf_retain(struct wn_buf *buf)
+{
+    buf->n_refs++;
+}
+
+void wn_buf_release(struct wn_buf *buf)
+{
+    if (--buf->n_refs > 0) return;
+    buf->dev->table->buf_free(buf->dev, buf);
+    wn_free(buf);
+}

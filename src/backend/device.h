@@ -1,0 +1,99 @@
+/* The contract between operations and a device (ref, cpu, mlx, cuda): buffers that the device owns, and one
+ * function for each operation. Nothing here knows what a transformer is.
+ *
+ * A buffer is a count, a size and a handle that means something to its device only. On ref and cpu the handle
+ * is the address of memory and `host` equals it. A device with lazy, immutable arrays (MLX) puts an array in
+ * `handle` when an operation runs, and frees it in buf_free; it never needs the address. Operations fill
+ * args->out, whose buffer has been given by buf_alloc; where args->add is consumed, args->out names the same
+ * buffer, and such a device replaces the buffer's array by the new one.
+ */
+#ifndef WN_DEVICE_H
+#define WN_DEVICE_H
+
+#include "base/log.h"
+#include "base/status.h"
+#include "tensor/tensor.h"
+
+enum wn_precision { WN_PREC_DEFAULT, WN_PREC_F32, WN_PREC_F32X, WN_PREC_BF16 };
+
+struct wn_device;
+struct wn_pool;
+
+struct wn_buf {
+    struct wn_device *dev;
+    size_t bytes;
+    void *handle; /* the device's */
+    void *host;   /* the address, when the device's memory is host memory; else NULL */
+    int n_refs;
+    bool mapped;                 /* memory of a file or of the caller: read-only, not freed with the buffer */
+    struct wn_buf *next, **link; /* in a scope's list; link NULL: in none */
+};
+
+/* Every function returns a status and records a sentence in err. `args` is the operation's argument struct
+ * (op.h), checked and with `out` allocated. */
+struct wn_device_table {
+    const char *name;
+    void (*close)(struct wn_device *dev);
+    enum wan_status (*buf_alloc)(struct wn_device *dev, struct wn_buf *buf, struct wn_err *err);
+    enum wan_status (*buf_map)(struct wn_device *dev, struct wn_buf *buf, const void *data,
+                               struct wn_err *err);
+    void (*buf_free)(struct wn_device *dev, struct wn_buf *buf);
+    enum wan_status (*upload)(struct wn_device *dev, struct wn_buf *buf, size_t offset, const void *data,
+                              size_t bytes, struct wn_err *err);
+    enum wan_status (*download)(struct wn_device *dev, const struct wn_buf *buf, size_t offset, void *data,
+                                size_t bytes, struct wn_err *err);
+    void (*scope_begin)(struct wn_device *dev);
+    void (*scope_end)(struct wn_device *dev);
+    enum wan_status (*sync)(struct wn_device *dev, struct wn_err *err);
+    void (*trim)(struct wn_device *dev); /* give cached free memory back */
+    /* NULL when the device can run the operation with these arguments, else why not, in a few words. */
+    const char *(*supports)(struct wn_device *dev, int op, const void *args);
+    enum wan_status (*const *run)(struct wn_device *dev, const void *args,
+                                  struct wn_err *err); /* [WN_OP_COUNT] */
+};
+
+struct wn_device {
+    const struct wn_device_table *table;
+    const char *isa;      /* level in use: "avx2"; "" where that means nothing */
+    struct wn_pool *pool; /* NULL where the device needs none */
+    struct wn_log log;
+    int (*cancelled)(void *ctx); /* asked at least once a second while an operation runs; NULL: never */
+    void *cancel_ctx;
+};
+
+struct wn_device_params {
+    const char *name; /* "auto", "ref", "cpu"; NULL: auto */
+    const char *isa;  /* highest level to use: "portable", "avx2", "amx"; NULL: the best this machine has */
+    int n_threads;    /* 0: one for each core */
+    struct wn_log log;
+    int (*cancelled)(void *ctx);
+    void *cancel_ctx;
+};
+
+enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_params *params,
+                               struct wn_err *err);
+void wn_device_close(struct wn_device *dev); /* NULL is fine */
+
+/* Levels this build knows and this machine can run, lowest first; *n is set. */
+const char *const *wn_cpu_isa_list(int *n);
+
+/* Used by wn_device_open. */
+enum wan_status wn_ref_open(struct wn_device **dev, const struct wn_device_params *params,
+                            struct wn_err *err);
+enum wan_status wn_cpu_open(struct wn_device **dev, const struct wn_device_params *params,
+                            struct wn_err *err);
+
+/* Address of a tensor's first element on a host-memory device. */
+static inline void *wn_host(struct wn_tensor t)
+{
+    return (char *)t.buf->host + t.offset;
+}
+
+/* Count of buffers (not scopes): retain adds one reference, release drops one and frees at zero. */
+void wn_buf_retain(struct wn_buf *buf);
+void wn_buf_release(struct wn_buf *buf);
+enum wan_status wn_buf_new(struct wn_buf **buf, struct wn_device *dev, size_t bytes, struct wn_err *err);
+enum wan_status wn_buf_map(struct wn_buf **buf, struct wn_device *dev, size_t bytes, const void *data,
+                           struct wn_err *err);
+
+#endif
