@@ -57,7 +57,7 @@ def vae_rule(name, shape):
         return 0.25, 1.0, False
     if name.endswith('bias'):
         return 0.25, 0.0, False
-    gain = 0.5 if name.startswith('decoder.head') else 1.4  # SiLU takes about half of the variance
+    gain = 0.9 if name.startswith('decoder.head') else 1.4  # SiLU takes about half of the variance
     return gain * (3.0 / common.fan_in(shape))**0.5, 0.0, False
 
 
