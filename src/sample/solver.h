@@ -55,7 +55,7 @@ int wn_solver_next(const struct wn_solver *s); /* N when all are done */
  */
 struct wn_solver_state {
     int next;
-    int n_buffers; /* 0 when next is 0: nothing has been remembered yet */
+    int n_buffers; /* 0 before the first step and after the last: nothing is remembered */
     struct {
         const char
             *name;   /* "x0_1", "x0_2" (x0 predicted one and two steps ago), "x_1" (the corrected sample) */
