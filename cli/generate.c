@@ -1,0 +1,312 @@
+/* wan generate: text to a video file. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <wan/wan.h>
+
+#include "run.h"
+#include "ui.h"
+
+enum { MAX_OPTIONS = 64, MAX_PROMPT = 1 << 20 };
+
+struct generate {
+    struct run_args run;
+    struct wan_gen_params params;
+    const char *model_path, *output;
+    const char *image; /* not available yet, like the next two */
+    int plan, resume;
+    char prompt[MAX_PROMPT + 1]; /* where it came from standard input */
+    char default_output[320];    /* 50 characters of at most 4 bytes, the seed, a number */
+    struct wan_context *ctx;
+    struct wan_model *model;
+    struct wan_session *session;
+};
+
+/* ---- options ---- */
+
+static struct opt_set generate_options(struct generate *g, struct opt *opts)
+{
+    const struct opt own[] = {
+        {"model", "m ckpt_dir", OPT_STRING, &g->model_path, 0, 0, "", "Wan2.1-T2V-1.3B", "checkpoint folder"},
+        {"output", "o save_file", OPT_STRING, &g->output, 0, 0, "", "kite.mp4",
+         "file to write: .mp4, .png (one frame), or dir/frame_%04d.png"},
+    };
+    const struct opt hidden[] = {
+        {"image", NULL, OPT_STRING, &g->image, 0, 0, NULL, NULL, NULL},
+        {"plan", NULL, OPT_FLAG, &g->plan, 0, 0, NULL, NULL, NULL},
+        {"resume", NULL, OPT_FLAG, &g->resume, 0, 0, NULL, NULL, NULL},
+    };
+    size_t n_table, n = 0;
+    const struct wan_option *table = wan_gen_options(&n_table);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) opts[n++] = own[i];
+    for (size_t i = 0; i < n_table && n + 3 + RUN_N_OPTIONS < MAX_OPTIONS; i++) {
+        const struct wan_option *o = &table[i];
+        opts[n++] = (struct opt){o->name,
+                                 o->official,
+                                 (enum opt_type)o->type,
+                                 (char *)&g->params + o->offset,
+                                 o->min,
+                                 o->max,
+                                 o->unit,
+                                 o->example,
+                                 o->help};
+    }
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) opts[n++] = hidden[i];
+    run_options(&g->run, opts, &n);
+    return (struct opt_set){"wan generate", opts, n};
+}
+
+/* With -m the defaults of that model, which the table's variables then hold. */
+static int print_help(struct generate *g, const struct opt_set *set)
+{
+    int code = 0;
+    if (g->model_path) {
+        code = run_context(&g->ctx, &g->run);
+        if (code) return code;
+        enum wan_status status = wan_model_open(&g->model, g->ctx, g->model_path);
+        if (!status) status = wan_gen_resolve(g->model, wan_gen_params(.prompt = NULL), &g->params);
+        if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
+    } else {
+        g->params = *wan_gen_params(.prompt = NULL);
+    }
+    printf("wan generate -m MODEL --prompt TEXT [-o FILE] [options]\n\n");
+    opt_print_help(stdout, set);
+    if (g->model_path)
+        printf("\nDefaults are those of %s.\n", wan_model_name(g->model));
+    else
+        printf("\nDefaults depend on the model: `wan generate --help -m MODEL` shows them.\n");
+    return ui_flush_output(0);
+}
+
+/* ---- what is checked before anything is computed ---- */
+
+/* The prompt on standard input, without the line end that `echo` adds. */
+static int read_prompt(struct generate *g)
+{
+    size_t n = fread(g->prompt, 1, sizeof g->prompt, stdin);
+    if (ferror(stdin))
+        return ui_fail(EXIT_ERROR, "cannot read the prompt from standard input: %s", strerror(errno));
+    if (n == sizeof g->prompt)
+        return ui_fail(EXIT_USAGE, "the prompt on standard input is longer than 1 MiB");
+    if (n > 0 && g->prompt[n - 1] == '\n') n--;
+    if (n > 0 && g->prompt[n - 1] == '\r') n--;
+    g->prompt[n] = 0;
+    if (memchr(g->prompt, 0, n)) return ui_fail(EXIT_USAGE, "the prompt on standard input holds a zero byte");
+    g->params.prompt = g->prompt;
+    return 0;
+}
+
+static int check_prompt(struct generate *g)
+{
+    const char *prompt = g->params.prompt;
+    if (g->params.context_file) return 0;
+    if (!prompt)
+        return ui_fail(EXIT_USAGE, "wan generate needs --prompt TEXT; `--prompt -` reads standard input");
+    if (!strcmp(prompt, "-")) {
+        int code = read_prompt(g);
+        if (code) return code;
+        prompt = g->params.prompt;
+    }
+    if (!prompt[strspn(prompt, " \t\r\n")])
+        return ui_fail(EXIT_USAGE, "--prompt is empty: say what the video shows");
+    return 0;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n > m && !strcmp(text + n - m, end);
+}
+
+/* Exactly one %d, %4d or %04d in a file name; %% is a percent sign. */
+static bool is_pattern(const char *name)
+{
+    int n_numbers = 0;
+    for (const char *c = strchr(name, '%'); c; c = strchr(c + 1, '%')) {
+        c++;
+        if (*c == '%') continue;
+        if (*c == '0') c++;
+        if (*c >= '1' && *c <= '9') c++;
+        if (*c != 'd') return false;
+        n_numbers++;
+    }
+    return n_numbers == 1;
+}
+
+/* Can a file be made at `path`, or replaced there? */
+static int check_place(const char *option, const char *path)
+{
+    char folder[4096];
+    struct stat st;
+    int n = (int)(base_name(path) - path);
+    snprintf(folder, sizeof folder, "%.*s", n, n ? path : ".");
+    if (!n) strcpy(folder, ".");
+    if (!*base_name(path) || (!stat(path, &st) && S_ISDIR(st.st_mode)))
+        return ui_fail(EXIT_USAGE, "%s %s is a folder; give the name of a file", option, path);
+    if (access(folder, W_OK | X_OK))
+        return ui_fail(EXIT_ERROR, "cannot write into %s: %s", folder, strerror(errno));
+    return 0;
+}
+
+static int check_output(struct generate *g)
+{
+    const char *path = g->output;
+    if (g->params.latents_file) {
+        int code = check_place("--save-latents", g->params.latents_file);
+        if (code) return code;
+    }
+    if (!path) return 0;
+    if (ends_with(path, ".webm") || ends_with(path, ".webp"))
+        return ui_fail(EXIT_USAGE, "%s: this kind of file is not available yet; use .mp4 or .png", path);
+    if (!ends_with(path, ".mp4") && !ends_with(path, ".png"))
+        return ui_fail(EXIT_USAGE,
+                       "the kind of file is told by its name, and %s ends with neither .mp4 nor .png", path);
+    if (ends_with(path, ".png") && strchr(base_name(path), '%') && !is_pattern(base_name(path)))
+        return ui_fail(EXIT_USAGE, "%s: a pattern holds one number, as in frame_%%04d.png", path);
+    return check_place("-o", path);
+}
+
+/* One .png is one frame: also the default then. */
+static int check_frames(struct generate *g)
+{
+    if (!g->output || !ends_with(g->output, ".png") || strchr(base_name(g->output), '%')) return 0;
+    if (g->params.frames == WAN_UNSET) g->params.frames = 1;
+    if (g->params.frames == 1) return 0;
+    return ui_fail(EXIT_USAGE,
+                   "%s is one picture and there are %d frames; name them all, as in frame_%%04d.png",
+                   g->output, g->params.frames);
+}
+
+static int check_arguments(struct generate *g)
+{
+    const char *missing = g->image ? "image" : g->plan ? "plan" : g->resume ? "resume" : NULL;
+    if (missing) return ui_fail(EXIT_USAGE, "--%s is not available yet", missing);
+    if (!g->model_path) return ui_fail(EXIT_USAGE, "wan generate needs -m MODEL, a checkpoint folder");
+    int code = check_prompt(g);
+    if (!code) code = check_output(g);
+    if (!code) code = check_frames(g);
+    return code;
+}
+
+/* A name from the first 50 characters of the prompt and the seed, one that is not taken. */
+static void choose_output(struct generate *g, const struct wan_gen_params *p)
+{
+    char *out = g->default_output;
+    const char *text = p->prompt ? p->prompt : "wan";
+    size_t n = 0;
+    for (int chars = 0; text[n] && n < 200; n++) {
+        unsigned char c = (unsigned char)text[n];
+        if ((c & 0xc0) != 0x80 && chars++ == 50) break;
+        out[n] = c <= ' ' || c == '/' || c == '\\' || c == 127 || (n == 0 && (c == '.' || c == '-'))
+                     ? '_'
+                     : (char)c;
+    }
+    for (int i = 1; i < 10000; i++) {
+        size_t room = sizeof g->default_output - n;
+        if (i == 1)
+            snprintf(out + n, room, "_%lld.mp4", (long long)p->seed);
+        else
+            snprintf(out + n, room, "_%lld_%d.mp4", (long long)p->seed, i);
+        if (access(out, F_OK)) break;
+    }
+    g->output = out;
+}
+
+/* ---- the work ---- */
+
+static enum wan_status denoise(struct generate *g)
+{
+    enum wan_status status = wan_session_encode_text(g->session);
+    int n = wan_session_n_steps(g->session);
+    while (!status && wan_session_steps_done(g->session) < n) status = wan_session_step(g->session);
+    if (!status && g->params.latents_file)
+        status = wan_session_save_latents(g->session, g->params.latents_file);
+    return status;
+}
+
+static void say_plan(const struct generate *g, const struct wan_gen_params *p)
+{
+    ui_note("model  %s", wan_model_name(g->model));
+    ui_note("device %s", wan_context_device(g->ctx));
+    ui_note("video  %dx%d, %d frame%s, %g frames a second", p->width, p->height, p->frames,
+            p->frames == 1 ? "" : "s", p->fps);
+    ui_note("steps  %d (%s, shift %g, guidance %g)", p->steps, p->solver, p->shift, p->guidance_low);
+    ui_note("seed   %lld%s", (long long)p->seed,
+            g->params.seed == WAN_UNSET_I64 ? " (chosen at random)" : "");
+}
+
+/* Largest resident size of this process so far, mapped weights included. */
+static double peak_resident(void)
+{
+    struct rusage r;
+    if (getrusage(RUSAGE_SELF, &r)) return 0;
+#ifdef __APPLE__
+    return (double)r.ru_maxrss;
+#else
+    return (double)r.ru_maxrss * 1024;
+#endif
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int run(struct generate *g)
+{
+    double start = seconds_now();
+    int code = run_context(&g->ctx, &g->run);
+    if (code) return code;
+    enum wan_status status = wan_model_open(&g->model, g->ctx, g->model_path);
+    if (status) return ui_fail_status(status, g->ctx, EXIT_ERROR);
+    status = wan_session_new(&g->session, g->model, &g->params);
+    if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
+    const struct wan_gen_params *p = wan_session_params(g->session);
+    bool decode = g->output || !g->params.latents_file;
+    if (!g->output && decode) choose_output(g, p);
+    say_plan(g, p);
+    wan_session_on_progress(g->session, ui_progress, NULL);
+    status = denoise(g);
+    if (!status && decode) status = wan_session_write(g->session, g->output);
+    if (status) return ui_fail_status(status, g->ctx, EXIT_ERROR);
+    if (g->params.latents_file) ui_note("wrote  %s", g->params.latents_file);
+    if (decode) ui_note("wrote  %s", g->output);
+    ui_note("took   %s, peak memory %s (%s with mapped files)", ui_seconds(seconds_now() - start).s,
+            ui_bytes((double)wan_memory_peak()).s, ui_bytes(peak_resident()).s);
+    return 0;
+}
+
+int cmd_generate(int argc, char **argv)
+{
+    static struct generate g; /* one for each run of the program; large for a stack */
+    struct opt opts[MAX_OPTIONS];
+    const char *none;
+    g.params = *wan_gen_params(.prompt = NULL);
+    struct opt_set set = generate_options(&g, opts);
+    int code = opt_parse(&set, argc, argv, &none, 0);
+    if (code) return code;
+    if (g.run.help) {
+        code = print_help(&g, &set);
+    } else {
+        code = check_arguments(&g);
+        if (!code) code = run(&g);
+    }
+    wan_session_free(g.session);
+    wan_model_free(g.model);
+    wan_context_free(g.ctx);
+    return code;
+}

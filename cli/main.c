@@ -1,0 +1,56 @@
+/* The program `wan`: picks the command. It uses nothing of the library but what <wan/wan.h> and <wan/parts.h>
+ * promise. */
+#include <stdio.h>
+#include <string.h>
+
+#include <wan/wan.h>
+
+#include "run.h"
+#include "ui.h"
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *usage, *help;
+} commands[] = {
+    {"generate", cmd_generate, "generate -m MODEL --prompt TEXT -o FILE", "make a video from a text"},
+    {"inspect", cmd_inspect, "inspect PATH", "say what a checkpoint is, and what is wrong with it"},
+    {"eval", cmd_eval, "eval PART [-m MODEL] [-i IN] [-o OUT]",
+     "run one part of a model on tensors from a file"},
+    {"bench", cmd_bench, "bench [-m MODEL]", "measure this machine, and the parts of a model on it"},
+};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static int print_help(void)
+{
+    printf("wan %s: text to video with the Wan models\n\n", wan_version());
+    for (int i = 0; i < N_COMMANDS; i++) printf("  wan %-46s%s\n", commands[i].usage, commands[i].help);
+    printf("\n`wan COMMAND --help` lists the options of a command; `wan --version` prints the version.\n");
+    return ui_flush_output(0);
+}
+
+static int unknown_command(const char *word)
+{
+    const char *names[N_COMMANDS];
+    for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i].name;
+    const char *near = opt_nearest(word, names, N_COMMANDS);
+    if (near) return ui_fail(EXIT_USAGE, "there is no command '%s'; did you mean %s?", word, near);
+    return ui_fail(EXIT_USAGE, "there is no command '%s'; see wan --help", word);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return ui_fail(EXIT_USAGE, "give a command: generate, inspect, eval or bench; see wan --help");
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) return print_help();
+    if (!strcmp(argv[1], "--version")) {
+        printf("wan %s\n", wan_version());
+        return ui_flush_output(0);
+    }
+    for (int i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name) != 0) continue;
+        run_catch_signals();
+        return commands[i].run(argc - 1, argv + 1);
+    }
+    return unknown_command(argv[1]);
+}
