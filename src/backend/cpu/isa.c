@@ -1,0 +1,80 @@
+/* Which instruction sets this machine has and its system saves the registers of. */
+#if defined(__linux__)
+#define _GNU_SOURCE /* syscall */
+#endif
+#include "backend/cpu/cpu.h"
+
+#include <pthread.h>
+
+#if defined(WN_HAVE_AVX2)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
+
+const char *const wn_isa_name[WN_ISA_COUNT] = {"portable", "avx2", "amx"};
+
+static bool present[WN_ISA_COUNT];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+#if defined(WN_HAVE_AVX2)
+static uint64_t xcr0(void)
+{
+    uint32_t lo, hi;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return (uint64_t)hi << 32 | lo;
+}
+
+#if defined(WN_HAVE_AMX) && !defined(WN_AMX_EMULATION)
+/* Linux gives a process tile registers only on request; threads started later inherit the permission. */
+static bool request_tiles(void)
+{
+#if defined(__linux__)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+    return false;
+#endif
+}
+#endif
+
+static void detect(void)
+{
+    enum { XSAVE_AVX = 0x6, XSAVE_TILES = 0x60000 };
+    unsigned a, b, c, d;
+    present[WN_ISA_PORTABLE] = true;
+    if (!__get_cpuid_count(1, 0, &a, &b, &c, &d)) return;
+    bool osxsave = c & bit_OSXSAVE, avx = (c & bit_AVX) && (c & bit_FMA) && (c & bit_F16C);
+    if (!osxsave || !avx || (xcr0() & XSAVE_AVX) != XSAVE_AVX) return;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
+    present[WN_ISA_AVX2] = b & bit_AVX2;
+#if defined(WN_AMX_EMULATION)
+    present[WN_ISA_AMX] = present[WN_ISA_AVX2];
+#elif defined(WN_HAVE_AMX)
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
+    present[WN_ISA_AMX] = present[WN_ISA_AVX2] && (d & AMX_BF16) && (d & AMX_TILE) &&
+                          (xcr0() & XSAVE_TILES) == XSAVE_TILES && request_tiles();
+#endif
+}
+#else
+static void detect(void)
+{
+    present[WN_ISA_PORTABLE] = true;
+}
+#endif
+
+bool wn_isa_present(enum wn_isa isa)
+{
+    pthread_once(&once, detect);
+    return present[isa];
+}
+
+const char *const *wn_cpu_isa_list(int *n)
+{
+    /* Levels build on one another, so those present are the first ones. */
+    *n = 0;
+    while (*n < WN_ISA_COUNT && wn_isa_present((enum wn_isa) * n)) ++*n;
+    return wn_isa_name;
+}

@@ -1,0 +1,183 @@
+/* Linear layers: the product driver for many rows, a dot-product form for few, and their common ending. */
+#include <string.h>
+
+#include "backend/cpu/cpu.h"
+
+/* With at most this many rows the weights are read once, straight from where they are. */
+enum { FEW_ROWS = 32 };
+/* Of the few-rows form: weight rows of one task; inputs taken at a time, so that the activations stay in
+ * the second-level cache; weight rows converted together. */
+enum { DOT_COLUMNS = 64, DOT_RUN = 1024, DOT_ROWS = 4 };
+
+struct linear {
+    const struct wn_linear_args *a;
+    struct wn_cpu *cpu;
+    int64_t T, N, K;
+    const float *bias; /* in scratch */
+    const float *x;    /* few rows: the activations in float32, rounded where the precision says so */
+};
+
+static struct linear linear_of(struct wn_cpu *cpu, const struct wn_linear_args *a)
+{
+    return (struct linear){
+        .a = a, .cpu = cpu, .T = wn_n_rows(a->x), .N = wn_last_dim(a->out), .K = wn_last_dim(a->x)};
+}
+
+static const char *element(struct wn_tensor t, int64_t i)
+{
+    return (const char *)wn_host(t) + (size_t)i * wn_dtype_size(t.type);
+}
+
+/* Apply bias, activation, factors and addition to sums of rows [m0, m0 + m), columns [n0, n0 + n). */
+static void finish(const struct linear *l, const float *c, int64_t ldc, int64_t m0, int64_t m, int64_t n0,
+                   int64_t n)
+{
+    const struct wn_linear_args *a = l->a;
+    struct wn_row_end end = {.bias = l->bias ? l->bias + n0 : NULL,
+                             .act = a->act,
+                             .mul_type = a->mul.type,
+                             .add_type = a->add.type,
+                             .out_type = a->out.type};
+    for (int64_t i = 0; i < m; i++) {
+        int64_t t = m0 + i, at = t * l->N + n0;
+        if (wn_has(a->mul)) end.mul = element(a->mul, at);
+        if (wn_has(a->add)) end.add = element(a->add, at);
+        if (wn_has(a->gate.table)) {
+            int32_t entry = 0;
+            if (wn_has(a->gate.index)) memcpy(&entry, element(a->gate.index, t), sizeof entry);
+            int64_t R = a->gate.table.dim[1];
+            end.gate = (const float *)element(a->gate.table, (entry * R + a->gate_row) * l->N + n0);
+        }
+        end.out = (void *)(uintptr_t)element(a->out, at);
+        l->cpu->leaf.end_row(c + i * ldc, n, &end);
+    }
+}
+
+static void gemm_pack_a(const struct wn_gemm *g, void *dst, int64_t m0, int64_t m, int64_t k0, int64_t k,
+                        void *tmp)
+{
+    (void)tmp;
+    const struct linear *l = g->ctx;
+    const struct wn_leaf_gemm *leaf = g->leaf;
+    size_t tile = (size_t)(leaf->mr * wn_round_up(k, leaf->kr)) * leaf->a_bytes;
+    const void *row[WN_LEAF_MAX_MR];
+    for (int64_t i = 0; i < m; i += leaf->mr, dst = (char *)dst + tile) {
+        int n = (int)wn_min64(leaf->mr, m - i);
+        for (int r = 0; r < n; r++) row[r] = element(l->a->x, (m0 + i + r) * l->K + k0);
+        leaf->pack_a(dst, row, n, l->a->x.type, k);
+    }
+}
+
+static void gemm_pack_w(const struct wn_gemm *g, void *dst, int64_t n0, int64_t n, void *tmp)
+{
+    (void)tmp;
+    const struct linear *l = g->ctx;
+    const void *row[WN_LEAF_MAX_NR];
+    for (int64_t i = 0; i < n; i++) row[i] = element(l->a->w, (n0 + i) * l->K);
+    g->leaf->pack_w(dst, row, (int)n, l->a->w.type, l->K);
+}
+
+static void gemm_finish(const struct wn_gemm *g, const float *c, int64_t ldc, int64_t m0, int64_t m,
+                        int64_t n0, int64_t n)
+{
+    finish(g->ctx, c, ldc, m0, m, n0, n);
+}
+
+static void keep_bias(struct linear *l, uint8_t *kept)
+{
+    if (!wn_has(l->a->b)) return;
+    l->cpu->leaf.to_f32((float *)kept, wn_host(l->a->b), l->a->b.type, l->N);
+    l->bias = (const float *)kept;
+}
+
+static void gemm_prepare(struct wn_gemm *g, uint8_t *kept)
+{
+    keep_bias((struct linear *)(uintptr_t)g->ctx, kept);
+}
+
+static enum wan_status many_rows(struct linear *l, struct wn_err *err)
+{
+    struct wn_gemm g = {.leaf = wn_leaf_product(&l->cpu->leaf, l->a->precision, l->a->w.type),
+                        .M = l->T,
+                        .N = l->N,
+                        .K = l->K,
+                        .ctx = l,
+                        .pack_a = gemm_pack_a,
+                        .pack_w = gemm_pack_w,
+                        .finish = gemm_finish};
+    return wn_gemm_run(l->cpu, &g, wn_has(l->a->b) ? (size_t)l->N * 4 : 0, gemm_prepare, err);
+}
+
+/* DOT_ROWS weight rows from column n, inputs [k0, k0 + k), as float32: in place where they can be used so. */
+static const float *dot_weights(const struct linear *l, int64_t n, int64_t rows, int64_t k0, int64_t k,
+                                float *tmp, int64_t *ldw)
+{
+    struct wn_tensor w = l->a->w;
+    bool round = l->a->precision == WN_PREC_BF16 && w.type != WN_BF16;
+    const char *first = element(w, n * l->K + k0);
+    *ldw = l->K;
+    if (w.type == WN_F32 && !round && (uintptr_t)first % 4 == 0) return (const float *)first;
+    *ldw = DOT_RUN;
+    for (int64_t i = 0; i < rows; i++) {
+        l->cpu->leaf.to_f32(tmp + i * DOT_RUN, element(w, (n + i) * l->K + k0), w.type, k);
+        if (round) l->cpu->leaf.round_bf16(tmp + i * DOT_RUN, k);
+    }
+    return tmp;
+}
+
+static void dot_task(void *arg, int64_t task, int thread)
+{
+    const struct linear *l = arg;
+    int64_t n0 = task * DOT_COLUMNS, n = wn_min64(DOT_COLUMNS, l->N - n0);
+    float *c = (float *)wn_cpu_thread_scratch(l->cpu, thread), *tmp = c + FEW_ROWS * DOT_COLUMNS;
+    memset(c, 0, (size_t)l->T * DOT_COLUMNS * sizeof *c);
+    for (int64_t k0 = 0; k0 < l->K; k0 += DOT_RUN) {
+        int64_t k = wn_min64(DOT_RUN, l->K - k0);
+        for (int64_t i = 0; i < n; i += DOT_ROWS) {
+            int64_t rows = wn_min64(DOT_ROWS, n - i), ldw;
+            const float *w = dot_weights(l, n0 + i, rows, k0, k, tmp, &ldw);
+            l->cpu->leaf.dot(k, l->x + k0, l->K, (int)l->T, w, ldw, (int)rows, c + i, DOT_COLUMNS);
+        }
+    }
+    finish(l, c, DOT_COLUMNS, 0, l->T, n0, n);
+}
+
+static enum wan_status few_rows(struct linear *l, struct wn_err *err)
+{
+    size_t bias = wn_has(l->a->b) ? (size_t)wn_round_up(l->N * 4, 64) : 0, x = (size_t)(l->T * l->K) * 4;
+    enum wan_status st =
+        wn_cpu_scratch(l->cpu, bias + x, (FEW_ROWS * DOT_COLUMNS + DOT_ROWS * DOT_RUN) * sizeof(float), err);
+    if (st) return st;
+    keep_bias(l, l->cpu->scratch);
+    float *copy = (float *)(l->cpu->scratch + bias);
+    l->cpu->leaf.to_f32(copy, wn_host(l->a->x), l->a->x.type, l->T * l->K);
+    if (l->a->precision == WN_PREC_BF16 && l->a->x.type != WN_BF16)
+        l->cpu->leaf.round_bf16(copy, l->T * l->K);
+    l->x = copy;
+    return wn_cpu_run(l->cpu, wn_div_up(l->N, DOT_COLUMNS), dot_task, l, err);
+}
+
+/* A gate index outside its table would read past it. */
+static enum wan_status check_gate(const struct wn_linear_args *a, int64_t T, struct wn_err *err)
+{
+    if (!wn_has(a->gate.table)) return WAN_OK;
+    if (!wn_has(a->gate.index))
+        return a->gate.table.dim[0] > 0 ? WAN_OK : wn_fail(err, WAN_EINVAL, "linear: empty modulation table");
+    for (int64_t t = 0; t < T; t++) {
+        int32_t entry;
+        memcpy(&entry, element(a->gate.index, t), sizeof entry);
+        if (entry < 0 || entry >= a->gate.table.dim[0])
+            return wn_fail(err, WAN_EINVAL, "linear: modulation index %d of row %lld is not in [0, %lld)",
+                           (int)entry, (long long)t, (long long)a->gate.table.dim[0]);
+    }
+    return WAN_OK;
+}
+
+enum wan_status wn_cpu_linear(struct wn_device *dev, const void *args, struct wn_err *err)
+{
+    const struct wn_linear_args *a = args;
+    struct linear l = linear_of(wn_cpu_of(dev), a);
+    enum wan_status st = check_gate(a, l.T, err);
+    if (st) return st;
+    return l.T <= FEW_ROWS ? few_rows(&l, err) : many_rows(&l, err);
+}
