@@ -2,12 +2,18 @@
 #ifndef WAN_STATUS_H
 #define WAN_STATUS_H
 
+#if defined(__GNUC__)
+#define WAN_API __attribute__((visibility("default")))
+#else
+#define WAN_API
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* Every function that can fail returns one of these. The message that goes with it names the file, tensor, dtype or
- * option at fault (wan_context_error). Values are stable. */
+/* Every function that can fail returns one of these. The message that goes with it names the file, tensor,
+ * dtype or option at fault (wan_context_error). Values are stable. */
 enum wan_status {
     WAN_OK = 0,
     WAN_EINVAL = 1,       /* an argument or option is out of range or contradicts another */
@@ -21,7 +27,7 @@ enum wan_status {
 };
 
 /* The name of a code, "WAN_EIO"; never NULL. Thread-safe. */
-const char *wan_status_name(enum wan_status status);
+WAN_API const char *wan_status_name(enum wan_status status);
 
 #ifdef __cplusplus
 }

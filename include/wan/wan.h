@@ -6,12 +6,13 @@
  *     if (wan_model_open(&model, ctx, "Wan2.1-T2V-1.3B")) …;
  *     wan_generate(model, wan_gen_params(.prompt = "a red kite over the sea", .seed = 7), "kite.mp4");
  *
- * Context (device, threads, log) → model (the files of one checkpoint) → session (one video, step by step). Objects are
- * opaque; each is freed by its own function, sessions before models before contexts. Every function that can fail
- * returns an enum wan_status; the sentence that goes with it is kept in the context (wan_error).
+ * Context (device, threads, log) → model (the files of one checkpoint) → session (one video, step by step).
+ * Objects are opaque; each is freed by its own function, sessions before models before contexts. Every
+ * function that can fail returns an enum wan_status; the sentence that goes with it is kept in the context
+ * (wan_error).
  *
- * Threads: a context and what was made from it is used by one thread at a time. Different contexts are independent.
- * The library never prints, exits, aborts, changes signal handlers or reads the environment.
+ * Threads: a context and what was made from it is used by one thread at a time. Different contexts are
+ * independent. The library never prints, exits, aborts, changes signal handlers or reads the environment.
  */
 #ifndef WAN_WAN_H
 #define WAN_WAN_H
@@ -20,12 +21,6 @@
 #include <stdint.h>
 
 #include <wan/status.h>
-
-#if defined(__GNUC__)
-#define WAN_API __attribute__((visibility("default")))
-#else
-#define WAN_API
-#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -46,20 +41,23 @@ enum wan_log_level { WAN_LOG_ERROR, WAN_LOG_WARN, WAN_LOG_NOTICE, WAN_LOG_INFO, 
 struct wan_context_params {
     size_t size;        /* sizeof this struct: lets it grow */
     const char *device; /* "auto", "ref", "cpu" ("cuda", "mlx" where built in); NULL: auto */
-    const char *isa;    /* highest instruction set to use: "portable", "avx2", "amx"; NULL: the best there is */
-    int threads;        /* 0: one for each core this process may use */
+    const char *isa; /* highest instruction set to use: "portable", "avx2", "amx"; NULL: the best there is */
+    int threads;     /* 0: one for each core this process may use */
     void (*log)(void *user, enum wan_log_level level, const char *line); /* NULL: nothing is logged */
-    int (*cancelled)(void *user); /* asked at least once a second while work runs; non-zero stops it with WAN_ECANCELED */
+    int (*cancelled)(
+        void *user); /* asked at least once a second while work runs; non-zero stops it with WAN_ECANCELED */
     void *user;
 };
-#define wan_context_params(...) (&(const struct wan_context_params){.size = sizeof(struct wan_context_params), __VA_ARGS__})
+#define wan_context_params(...) \
+    (&(const struct wan_context_params){.size = sizeof(struct wan_context_params), __VA_ARGS__})
 
 struct wan_context;
-/* *ctx is set even on failure when there is memory for it, so that wan_error can tell why; free it in any case. */
+/* *ctx is set even on failure when there is memory for it, so that wan_error can tell why; free it in any
+ * case. */
 WAN_API enum wan_status wan_context_new(struct wan_context **ctx, const struct wan_context_params *params);
 WAN_API void wan_context_free(struct wan_context *ctx); /* NULL is fine */
-/* The sentence of the last failure in this context, "" when there was none; NULL context: "out of memory". Valid until
- * the next call with this context. */
+/* The sentence of the last failure in this context, "" when there was none; NULL context: "out of memory".
+ * Valid until the next call with this context. */
 WAN_API const char *wan_error(const struct wan_context *ctx);
 /* What runs: "cpu (avx2, 2 threads)". */
 WAN_API const char *wan_context_device(const struct wan_context *ctx);
@@ -71,16 +69,19 @@ WAN_API size_t wan_memory_peak(void);
 /* ---- model ---- */
 
 struct wan_model;
-/* `path`: a checkpoint folder as downloaded. Only looks which files there are; parts are mapped when first used. */
+/* `path`: a checkpoint folder as downloaded. Only looks which files there are; parts are mapped when first
+ * used. */
 WAN_API enum wan_status wan_model_open(struct wan_model **model, struct wan_context *ctx, const char *path);
-WAN_API void wan_model_free(struct wan_model *model); /* NULL is fine */
+WAN_API void wan_model_free(struct wan_model *model);              /* NULL is fine */
 WAN_API const char *wan_model_name(const struct wan_model *model); /* "Wan2.1 T2V 1.3B" */
 
-/* A report on a checkpoint, file or folder, as text or JSON (`json` non-zero): what it is, parts found and missing,
- * types, parameters, problems. *text is freed with wan_string_free. *n_problems: how many problems it lists. */
-WAN_API enum wan_status wan_inspect(struct wan_context *ctx, const char *path, int json, char **text, int *n_problems);
-/* Run the transformer once on seeded noise [C, F, H, W] (dims 0: a small default) and report shape, range, mean and
- * standard deviation of its output. */
+/* A report on a checkpoint, file or folder, as text or JSON (`json` non-zero): what it is, parts found and
+ * missing, types, parameters, problems. *text is freed with wan_string_free. *n_problems: how many problems
+ * it lists. */
+WAN_API enum wan_status wan_inspect(struct wan_context *ctx, const char *path, int json, char **text,
+                                    int *n_problems);
+/* Run the transformer once on seeded noise [C, F, H, W] (dims 0: a small default) and report shape, range,
+ * mean and standard deviation of its output. */
 WAN_API enum wan_status wan_inspect_forward(struct wan_context *ctx, const char *path, const int64_t dims[4],
                                             const char *precision, char **text);
 WAN_API void wan_string_free(char *text);
@@ -95,41 +96,51 @@ struct wan_gen_params {
     int frames;           /* 1 + 4 n */
     double fps;
     int steps;
-    double shift;                        /* flow shift of the schedule */
-    double guidance_low, guidance_high;  /* of the low-noise and high-noise phase; one transformer: low is used */
-    const char *solver;                  /* "unipc", "dpm++", "euler" */
-    int64_t seed;                        /* not set: chosen at random and reported */
-    const char *rng;                     /* "torch-cpu", or "torch-cuda[:SMS[:THREADS_PER_SM]]" */
-    const char *noise_file;              /* safetensors with `noise` [C, F, H, W]: instead of the seed */
-    const char *context_file;            /* safetensors with `context`, `context_null`: instead of the text encoder */
-    const char *latents_file;            /* write `latent`, normalised, here */
-    const char *precision;               /* "f32": every part; "f32x", "bf16": the transformer, T5 and VAE in f32x */
+    double shift; /* flow shift of the schedule */
+    double guidance_low,
+        guidance_high;        /* of the low-noise and high-noise phase; one transformer: low is used */
+    const char *solver;       /* "unipc", "dpm++", "euler" */
+    int64_t seed;             /* not set: chosen at random and reported */
+    const char *rng;          /* "torch-cpu", or "torch-cuda[:SMS[:THREADS_PER_SM]]" */
+    const char *noise_file;   /* safetensors with `noise` [C, F, H, W]: instead of the seed */
+    const char *context_file; /* safetensors with `context`, `context_null`: instead of the text encoder */
+    const char *latents_file; /* write `latent`, normalised, here */
+    const char *precision;    /* "f32": every part; "f32x", "bf16": the transformer, T5 and VAE in f32x */
     const char *t5_precision, *vae_precision;
-    int strict;                          /* 1: a size or frame count that must be moved is an error */
-    int crf;                             /* H.264 constant rate factor */
+    int strict; /* 1: a size or frame count that must be moved is an error */
+    int crf;    /* H.264 constant rate factor */
 };
-#define WAN_GEN_PARAMS_INIT                                                                                  \
-    .size = sizeof(struct wan_gen_params), .width = WAN_UNSET, .height = WAN_UNSET, .frames = WAN_UNSET,     \
-    .fps = WAN_UNSET_F, .steps = WAN_UNSET, .shift = WAN_UNSET_F, .guidance_low = WAN_UNSET_F,               \
+#define WAN_GEN_PARAMS_INIT                                                                              \
+    .size = sizeof(struct wan_gen_params), .width = WAN_UNSET, .height = WAN_UNSET, .frames = WAN_UNSET, \
+    .fps = WAN_UNSET_F, .steps = WAN_UNSET, .shift = WAN_UNSET_F, .guidance_low = WAN_UNSET_F,           \
     .guidance_high = WAN_UNSET_F, .seed = WAN_UNSET_I64, .strict = WAN_UNSET, .crf = WAN_UNSET
-/* wan_gen_params(.prompt = "…", .seed = 7): a pointer to a struct with everything else not set. (An initialiser named
- * twice takes the later value; compilers may say so under -Woverride-init.) */
+/* wan_gen_params(.prompt = "…", .seed = 7): a pointer to a struct with everything else not set. (An
+ * initialiser named twice takes the later value; compilers may say so under -Woverride-init.) */
 #define wan_gen_params(...) (&(const struct wan_gen_params){WAN_GEN_PARAMS_INIT, __VA_ARGS__})
 
-/* *out = *in with every field that is not set replaced by the official default for this model. Strings are borrowed
- * from `in` or static. The seed stays unset. Out-of-range values are WAN_EINVAL, naming the option. */
+/* *out = *in with every field that is not set replaced by the official default for this model. Strings are
+ * borrowed from `in` or static. The seed stays unset. Out-of-range values are WAN_EINVAL, naming the option.
+ */
 WAN_API enum wan_status wan_gen_resolve(struct wan_model *model, const struct wan_gen_params *in,
                                         struct wan_gen_params *out);
 
 /* One entry of the table that drives struct fields, program options, help and documentation. */
-enum wan_option_type { WAN_OPT_STRING, WAN_OPT_INT, WAN_OPT_I64, WAN_OPT_FLOAT, WAN_OPT_FLAG, WAN_OPT_SIZE, WAN_OPT_PAIR };
+enum wan_option_type {
+    WAN_OPT_STRING,
+    WAN_OPT_INT,
+    WAN_OPT_I64,
+    WAN_OPT_FLOAT,
+    WAN_OPT_FLAG,
+    WAN_OPT_SIZE,
+    WAN_OPT_PAIR
+};
 struct wan_option {
-    const char *name;     /* "steps": --steps */
-    const char *official; /* name in the official program, "sample_steps"; NULL: none */
+    const char *name;          /* "steps": --steps */
+    const char *official;      /* name in the official program, "sample_steps"; NULL: none */
     enum wan_option_type type; /* SIZE: "WxH" into two ints; PAIR: "G" or "LOW,HIGH" into two doubles */
-    size_t offset;        /* of the (first) field in struct wan_gen_params */
-    double min, max;      /* bounds of numbers */
-    const char *unit;     /* "pixels", "1/s", … or "" */
+    size_t offset;             /* of the (first) field in struct wan_gen_params */
+    double min, max;           /* bounds of numbers */
+    const char *unit;          /* "pixels", "1/s", … or "" */
     const char *example;
     const char *help;
 };
@@ -139,20 +150,21 @@ WAN_API const struct wan_option *wan_gen_options(size_t *n);
 struct wan_session;
 
 struct wan_progress {
-    const char *stage;  /* "text", "denoise", "decode" */
-    int step, n_steps;  /* steps (or latent frames) done, and in all */
-    double seconds;     /* since the session began */
+    const char *stage;   /* "text", "denoise", "decode" */
+    int step, n_steps;   /* steps (or latent frames) done, and in all */
+    double seconds;      /* since the session began */
     double seconds_left; /* of this stage, estimated; negative: unknown */
-    size_t memory;      /* bytes held by the library */
+    size_t memory;       /* bytes held by the library */
 };
 
 /* The parameters are copied and resolved. */
 WAN_API enum wan_status wan_session_new(struct wan_session **s, struct wan_model *model,
                                         const struct wan_gen_params *params);
 WAN_API void wan_session_free(struct wan_session *s); /* NULL is fine */
-WAN_API const struct wan_gen_params *wan_session_params(const struct wan_session *s); /* as resolved; the seed is set */
-WAN_API void wan_session_on_progress(struct wan_session *s, void (*fn)(void *user, const struct wan_progress *p),
-                                     void *user);
+WAN_API const struct wan_gen_params *
+wan_session_params(const struct wan_session *s); /* as resolved; the seed is set */
+WAN_API void wan_session_on_progress(struct wan_session *s,
+                                     void (*fn)(void *user, const struct wan_progress *p), void *user);
 /* Tokenise and encode prompt and negative prompt; the text encoder's pages are given back after. */
 WAN_API enum wan_status wan_session_encode_text(struct wan_session *s);
 WAN_API int wan_session_n_steps(const struct wan_session *s);
@@ -161,16 +173,19 @@ WAN_API enum wan_status wan_session_step(struct wan_session *s);
 WAN_API int wan_session_steps_done(const struct wan_session *s);
 /* The latents now, normalised [C, F, H, W] f32, owned by the session; dims receives the extents. */
 WAN_API const float *wan_session_latents(const struct wan_session *s, int64_t dims[4]);
-/* Decode the latents and write the file; frames go to it as they come. The kind of file is that of the name: .mp4, .png
- * (one frame), or a pattern such as "dir/frame_%04d.png". A file already there is replaced only when all is written. */
+/* Decode the latents and write the file; frames go to it as they come. The kind of file is that of the name:
+ * .mp4, .png (one frame), or a pattern such as "dir/frame_%04d.png". A file already there is replaced only
+ * when all is written. */
 WAN_API enum wan_status wan_session_write(struct wan_session *s, const char *path);
 /* Or: hand each frame, rgb [height, width, 3], to a callback; non-zero from it stops with WAN_ECANCELED. */
 WAN_API enum wan_status wan_session_decode(struct wan_session *s,
-                                           int (*frame)(void *user, int index, const uint8_t *rgb), void *user);
+                                           int (*frame)(void *user, int index, const uint8_t *rgb),
+                                           void *user);
 WAN_API enum wan_status wan_session_save_latents(struct wan_session *s, const char *path);
 
 /* All of it: text, every step, the file. `path` NULL: only the latents file is written. */
-WAN_API enum wan_status wan_generate(struct wan_model *model, const struct wan_gen_params *params, const char *path);
+WAN_API enum wan_status wan_generate(struct wan_model *model, const struct wan_gen_params *params,
+                                     const char *path);
 
 #ifdef __cplusplus
 }

@@ -12,7 +12,7 @@ enum { SHIFT_SA, SCALE_SA, GATE_SA, SHIFT_FFN, SCALE_FFN, GATE_FFN, N_MOD };
 enum { MAX_SEQ = 64 };
 
 struct attn {
-    struct wn_lin q, k, v, o;         /* [D, D] */
+    struct wn_lin q, k, v, o;        /* [D, D] */
     struct wn_tensor norm_q, norm_k; /* [D]: over all heads */
 };
 
@@ -90,9 +90,12 @@ enum wan_status wn_dit_new(struct wn_dit **out, struct wn_device *dev, const str
     m->block = wn_zalloc_n((size_t)config->n_layers, sizeof *m->block);
     if (!m->block)
         wn_fail_nomem(err, "the transformer", (size_t)config->n_layers * sizeof *m->block);
-    else if (wn_load_has(&m->ld, "img_emb.proj.0.weight") || wn_load_has(&m->ld, "vace_patch_embedding.weight"))
-        wn_fail(err, WAN_EUNSUPPORTED, "%s: transformers with an image branch (Wan2.1 I2V, FLF2V) or VACE blocks "
-                "cannot be run yet", wn_weights_path(weights));
+    else if (wn_load_has(&m->ld, "img_emb.proj.0.weight") ||
+             wn_load_has(&m->ld, "vace_patch_embedding.weight"))
+        wn_fail(err, WAN_EUNSUPPORTED,
+                "%s: transformers with an image branch (Wan2.1 I2V, FLF2V) or VACE blocks "
+                "cannot be run yet",
+                wn_weights_path(weights));
     else
         load_all(m);
     m->ld.err = NULL;
@@ -174,9 +177,10 @@ enum wan_status wn_dit_grid_init(struct wn_dit_grid *g, struct wn_exec *ex, cons
     const int64_t most = 1024; /* the official tables end there */
     if (g->F < 1 || g->H < 1 || g->W < 1 || first_frame < 0 || first_frame + g->F > most || g->H > most ||
         g->W > most)
-        return wn_exec_fail(ex, WAN_EINVAL, "latent of %lld frames, %lld x %lld: the transformer takes 1 to %lld patches "
-                            "of 1 x 2 x 2 along each axis", (long long)F, (long long)latent_h, (long long)latent_w,
-                            (long long)most);
+        return wn_exec_fail(ex, WAN_EINVAL,
+                            "latent of %lld frames, %lld x %lld: the transformer takes 1 to %lld patches "
+                            "of 1 x 2 x 2 along each axis",
+                            (long long)F, (long long)latent_h, (long long)latent_w, (long long)most);
     return fill_rope(g, ex, (int)(m->cfg.dim / m->cfg.n_heads), first_frame);
 }
 
@@ -194,7 +198,8 @@ static int64_t n_keys_of(int64_t n, int64_t text_len)
     return n < text_len ? n + 1 : n;
 }
 
-/* Host rows of all contexts, a zero row after each that is shorter than text_len, and the log weights of the keys. */
+/* Host rows of all contexts, a zero row after each that is shorter than text_len, and the log weights of the
+ * keys. */
 static void pack_contexts(const struct wn_dit *m, const struct wn_dit_text *t, const float *const *context,
                           const int64_t *n, float *rows, float *log_weight)
 {
@@ -268,13 +273,14 @@ static struct wn_dit_text *text_alloc(struct wn_exec *ex, const struct wn_dit *m
     return t;
 }
 
-enum wan_status wn_dit_text_new(struct wn_dit_text **out, struct wn_exec *ex, const struct wn_dit *m, int n_seq,
-                                const float *const *context, const int64_t *n)
+enum wan_status wn_dit_text_new(struct wn_dit_text **out, struct wn_exec *ex, const struct wn_dit *m,
+                                int n_seq, const float *const *context, const int64_t *n)
 {
     *out = NULL;
     if (!wn_ok(ex)) return ex->err.code;
     if (n_seq < 1 || n_seq > MAX_SEQ)
-        return wn_exec_fail(ex, WAN_EINVAL, "%d sequences in one forward: 1 to %d are possible", n_seq, MAX_SEQ);
+        return wn_exec_fail(ex, WAN_EINVAL, "%d sequences in one forward: 1 to %d are possible", n_seq,
+                            MAX_SEQ);
     for (int i = 0; i < n_seq; i++)
         if (n[i] < 0 || n[i] > m->cfg.text_len)
             return wn_exec_fail(ex, WAN_EINVAL, "text of %lld tokens: this transformer takes at most %lld",
@@ -322,15 +328,17 @@ struct pass {
     const struct wn_dit *m;
     const struct wn_dit_grid *grid;
     const struct wn_dit_text *text;
-    int n_seq;                     /* sequences packed in x now: 1 while the prefix is shared */
-    int64_t T;                     /* tokens of one sequence */
-    int64_t q_seg[MAX_SEQ + 1];    /* multiples of T */
-    struct wn_tensor e, e0;        /* [n, D], [n, 6, D] f32: one entry for each distinct timestep */
-    struct wn_tensor index;        /* [n_seq * T] i32: which entry each token takes; absent: entry 0 */
+    int n_seq;                  /* sequences packed in x now: 1 while the prefix is shared */
+    int64_t T;                  /* tokens of one sequence */
+    int64_t q_seg[MAX_SEQ + 1]; /* multiples of T */
+    struct wn_tensor e, e0;     /* [n, D], [n, 6, D] f32: one entry for each distinct timestep */
+    struct wn_tensor index;     /* [n_seq * T] i32: which entry each token takes; absent: entry 0 */
 };
 
-/* The distinct values among all timesteps, in order of appearance, and for each token the position of its value. */
-static int64_t distinct_times(const struct wn_dit_sequence *seq, int n_seq, int64_t T, double *value, int32_t *index)
+/* The distinct values among all timesteps, in order of appearance, and for each token the position of its
+ * value. */
+static int64_t distinct_times(const struct wn_dit_sequence *seq, int n_seq, int64_t T, double *value,
+                              int32_t *index)
 {
     int64_t n = 0, last = 0;
     for (int s = 0; s < n_seq; s++)
@@ -383,8 +391,10 @@ static void prepare_times(struct wn_exec *ex, struct pass *p, const struct wn_di
     wn_free(index);
 }
 
-/* Tokens [T, D] f32 of one latent. Feature order (c, row, column) of each 2 x 2 patch, as the weight has it. */
-static struct wn_tensor patchify(struct wn_exec *ex, const struct pass *p, const float *x, int64_t h, int64_t w)
+/* Tokens [T, D] f32 of one latent. Feature order (c, row, column) of each 2 x 2 patch, as the weight has it.
+ */
+static struct wn_tensor patchify(struct wn_exec *ex, const struct pass *p, const float *x, int64_t h,
+                                 int64_t w)
 {
     const struct wn_dit *m = p->m;
     int64_t C = m->cfg.in_dim, F = p->grid->F, H = p->grid->H, W = p->grid->W;
@@ -411,8 +421,8 @@ static struct wn_tensor patchify(struct wn_exec *ex, const struct pass *p, const
 }
 
 /* Queries or keys [T, NH, HD] of h [T, D]: product, norm over all heads, rotation where there is a table. */
-static struct wn_tensor project(struct wn_exec *ex, const struct pass *p, struct wn_tensor h, struct wn_lin lin,
-                                struct wn_tensor norm, struct wn_tensor rope)
+static struct wn_tensor project(struct wn_exec *ex, const struct pass *p, struct wn_tensor h,
+                                struct wn_lin lin, struct wn_tensor norm, struct wn_tensor rope)
 {
     struct wn_tensor y = wn_linear(ex, .x = h, .w = lin.w, .b = lin.b);
     struct wn_tensor z = wn_qk_norm_rope(ex, .x = y, .weight = norm, .eps = p->m->cfg.eps,
@@ -440,8 +450,8 @@ static struct wn_tensor self_attention(struct wn_exec *ex, const struct pass *p,
     wn_drop(ex, q);
     wn_drop(ex, k);
     wn_drop(ex, v);
-    x = wn_linear(ex, .x = wn_reshape_to(o, rows, D), .w = a->o.w, .b = a->o.b, .gate = mod, .gate_row = GATE_SA,
-                  .add = x);
+    x = wn_linear(ex, .x = wn_reshape_to(o, rows, D), .w = a->o.w, .b = a->o.b, .gate = mod,
+                  .gate_row = GATE_SA, .add = x);
     wn_drop(ex, o);
     return x;
 }
@@ -451,14 +461,14 @@ static struct wn_tensor cross_attention(struct wn_exec *ex, const struct pass *p
     const struct block *b = &p->m->block[i];
     const struct attn *a = &b->cross;
     const struct wn_tensor no_rope = {0};
-    struct wn_tensor h = wn_norm(ex, .x = x, .kind = WN_NORM_LAYER, .eps = p->m->cfg.eps, .weight = b->norm3.w,
-                                 .bias = b->norm3.b);
+    struct wn_tensor h = wn_norm(ex, .x = x, .kind = WN_NORM_LAYER, .eps = p->m->cfg.eps,
+                                 .weight = b->norm3.w, .bias = b->norm3.b);
     struct wn_tensor q = project(ex, p, h, a->q, a->norm_q, no_rope);
     wn_drop(ex, h);
     if (!wn_ok(ex)) return x;
-    struct wn_tensor o = wn_attention(ex, .q = q, .k = p->text->k[i], .v = p->text->v[i], .q_seg = p->q_seg,
-                                      .k_seg = p->text->seg, .n_seg = p->n_seq,
-                                      .key_log_weight = p->text->log_weight);
+    struct wn_tensor o =
+        wn_attention(ex, .q = q, .k = p->text->k[i], .v = p->text->v[i], .q_seg = p->q_seg,
+                     .k_seg = p->text->seg, .n_seg = p->n_seq, .key_log_weight = p->text->log_weight);
     wn_drop(ex, q);
     if (!wn_ok(ex)) return x;
     x = wn_linear(ex, .x = wn_reshape_to(o, x.dim[0], p->m->cfg.dim), .w = a->o.w, .b = a->o.b, .add = x);
@@ -484,8 +494,10 @@ static struct wn_tensor repeat_rows(struct wn_exec *ex, struct wn_tensor x, int 
     return all;
 }
 
-/* x [n_seq * T, D] f32 in, the same out (memory reused); n_total: sequences there must be after self attention */
-static struct wn_tensor block_forward(struct wn_exec *ex, struct pass *p, int i, struct wn_tensor x, int n_total)
+/* x [n_seq * T, D] f32 in, the same out (memory reused); n_total: sequences there must be after self
+ * attention */
+static struct wn_tensor block_forward(struct wn_exec *ex, struct pass *p, int i, struct wn_tensor x,
+                                      int n_total)
 {
     const struct block *b = &p->m->block[i];
     struct wn_mod mod = {.index = p->index};
@@ -514,8 +526,8 @@ static struct wn_tensor head_forward(struct wn_exec *ex, const struct pass *p, s
     if (!wn_ok(ex)) return x;
     both = wn_permute(ex, .x = wn_reshape_to(both, 2, p->e.dim[0], D), .axis = {1, 0, 2});
     struct wn_mod mod = {.table = both, .index = p->index};
-    x = wn_norm(ex, .x = x, .kind = WN_NORM_LAYER, .eps = m->cfg.eps, .mod = mod, .shift_row = 0, .scale_row = 1,
-                .out_type = WN_F32);
+    x = wn_norm(ex, .x = x, .kind = WN_NORM_LAYER, .eps = m->cfg.eps, .mod = mod, .shift_row = 0,
+                .scale_row = 1, .out_type = WN_F32);
     x = wn_linear(ex, .x = x, .w = m->head.w, .b = m->head.b, .precision = WN_PREC_F32);
     wn_name(ex, x, "head");
     return x;
@@ -539,7 +551,8 @@ static bool same_input(const struct wn_dit_sequence *seq, int n_seq)
     return true;
 }
 
-static bool check_input(struct wn_exec *ex, const struct pass *p, const struct wn_dit_sequence *seq, int n_seq)
+static bool check_input(struct wn_exec *ex, const struct pass *p, const struct wn_dit_sequence *seq,
+                        int n_seq)
 {
     if (p->text->n_seq != n_seq) {
         wn_exec_fail(ex, WAN_EINTERNAL, "text of %d sequences for a forward of %d", p->text->n_seq, n_seq);

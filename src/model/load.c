@@ -74,8 +74,8 @@ static struct wn_tensor load_named(struct wn_loader *ld, int n_dims, const int64
         return none;
     }
     if (!wn_dtype_is_float(w->type) || w->type == WN_F64) {
-        wn_fail(ld->err, WAN_EFORMAT, "%s: tensor '%s' has type %s, expected F32, BF16, F16 or FP8", w->file, name,
-                wn_dtype_name(w->type));
+        wn_fail(ld->err, WAN_EFORMAT, "%s: tensor '%s' has type %s, expected F32, BF16, F16 or FP8", w->file,
+                name, wn_dtype_name(w->type));
         return none;
     }
     have.type = w->type;

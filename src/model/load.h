@@ -1,10 +1,10 @@
-/* Taking a model's tensors from a weight set: found by name, checked against the shape the model expects, mapped on a
- * device, and remembered so that one call gives them back. */
+/* Taking a model's tensors from a weight set: found by name, checked against the shape the model expects,
+ * mapped on a device, and remembered so that one call gives them back. */
 #ifndef WN_MODEL_LOAD_H
 #define WN_MODEL_LOAD_H
 
-#include "backend/device.h"
 #include "io/weights.h"
+#include "ops/exec.h"
 
 struct wn_loader {
     struct wn_device *dev;
@@ -20,11 +20,13 @@ struct wn_lin {
     struct wn_tensor w, b;
 };
 
-/* The tensor `fmt…` with the extents given (each -1: any), terminated by the count. Absent or misshapen: a failure that
- * names file, tensor and both shapes. */
-struct wn_tensor wn_load(struct wn_loader *ld, int n_dims, const int64_t *dim, const char *fmt, ...) WN_PRINTF(4, 5);
+/* The tensor `fmt…` with the extents given (each -1: any), terminated by the count. Absent or misshapen: a
+ * failure that names file, tensor and both shapes. */
+struct wn_tensor wn_load(struct wn_loader *ld, int n_dims, const int64_t *dim, const char *fmt, ...)
+    WN_PRINTF(4, 5);
 /* NAME.weight with the extents given and NAME.bias [dim[0]]. */
-struct wn_lin wn_load_lin(struct wn_loader *ld, int n_dims, const int64_t *dim, const char *fmt, ...) WN_PRINTF(4, 5);
+struct wn_lin wn_load_lin(struct wn_loader *ld, int n_dims, const int64_t *dim, const char *fmt, ...)
+    WN_PRINTF(4, 5);
 /* Is NAME there? */
 bool wn_load_has(const struct wn_loader *ld, const char *fmt, ...) WN_PRINTF(2, 3);
 /* The tensor's record in the file (NULL and a failure when it is absent). */
@@ -32,7 +34,10 @@ const struct wn_weight *wn_load_find(struct wn_loader *ld, const char *fmt, ...)
 
 void wn_loader_release(struct wn_loader *ld); /* gives every tensor back */
 
-#define WN_DIMS(...)                                                                                         \
-    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
+#define WN_DIMS(...)                                                             \
+    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) \
+    {                                                                            \
+        __VA_ARGS__                                                              \
+    }
 
 #endif

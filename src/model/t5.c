@@ -117,7 +117,8 @@ static int bucket(int64_t r)
 }
 
 /* The bias of every relative position within R tokens: [NH, 2R - 1] f32. */
-static struct wn_tensor relative_bias(struct wn_exec *ex, const struct wn_t5 *m, const struct layer *l, int64_t R)
+static struct wn_tensor relative_bias(struct wn_exec *ex, const struct wn_t5 *m, const struct layer *l,
+                                      int64_t R)
 {
     struct wn_tensor none = {0}, shape = wn_shape_of(WN_F32, m->n_heads, 2 * R - 1);
     size_t n_table = (size_t)N_BUCKETS * (size_t)m->n_heads;
@@ -147,8 +148,8 @@ static struct wn_tensor layer_forward(struct wn_exec *ex, const struct wn_t5 *m,
     struct wn_tensor bias = relative_bias(ex, m, l, R);
     if (!wn_ok(ex)) return x;
     struct wn_tensor a = wn_attention(ex, .q = wn_reshape_to(q, T, NH, HD), .k = wn_reshape_to(k, T, NH, HD),
-                                      .v = wn_reshape_to(v, T, NH, HD), .scale = 1, .q_seg = seg, .k_seg = seg,
-                                      .n_seg = n_seg, .rel_bias = bias);
+                                      .v = wn_reshape_to(v, T, NH, HD), .scale = 1, .q_seg = seg,
+                                      .k_seg = seg, .n_seg = n_seg, .rel_bias = bias);
     if (!wn_ok(ex)) return x;
     x = wn_linear(ex, .x = wn_reshape_to(a, T, m->A), .w = l->o, .add = x);
     h = wn_norm(ex, .x = x, .kind = WN_NORM_RMS, .eps = eps, .weight = l->norm2);
@@ -161,15 +162,16 @@ static bool check_ids(struct wn_exec *ex, const struct wn_t5 *m, const int32_t *
 {
     for (int64_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= m->vocab) {
-            wn_exec_fail(ex, WAN_EINVAL, "token %lld has id %d, outside the text encoder's vocabulary of %lld",
-                         (long long)i, ids[i], (long long)m->vocab);
+            wn_exec_fail(ex, WAN_EINVAL,
+                         "token %lld has id %d, outside the text encoder's vocabulary of %lld", (long long)i,
+                         ids[i], (long long)m->vocab);
             return false;
         }
     return true;
 }
 
-struct wn_tensor wn_t5_encode(struct wn_exec *ex, const struct wn_t5 *m, const int32_t *ids, const int64_t *seg,
-                              int n_seg)
+struct wn_tensor wn_t5_encode(struct wn_exec *ex, const struct wn_t5 *m, const int32_t *ids,
+                              const int64_t *seg, int n_seg)
 {
     struct wn_tensor none = {0};
     int64_t T = seg[n_seg], R = 1;

@@ -7,8 +7,8 @@
 
 struct wn_t5;
 
-/* Widths come from tensor shapes: heads from the position table [32, heads], head width from attention width / heads.
- * `weights` must outlive the model. */
+/* Widths come from tensor shapes: heads from the position table [32, heads], head width from attention width
+ * / heads. `weights` must outlive the model. */
 enum wan_status wn_t5_new(struct wn_t5 **t5, struct wn_device *dev, const struct wn_weights *weights,
                           struct wn_err *err);
 void wn_t5_free(struct wn_t5 *t5); /* NULL is fine */
@@ -17,9 +17,9 @@ int64_t wn_t5_width(const struct wn_t5 *t5);
 int64_t wn_t5_vocab(const struct wn_t5 *t5);
 int wn_t5_n_layers(const struct wn_t5 *t5);
 
-/* Encode packed sequences: ids [seg[n_seg]], sequence i being ids[seg[i]..seg[i+1]-1], real tokens only. Returns
- * [ids, width] f32 in the current scope. Ids are checked against the vocabulary. */
-struct wn_tensor wn_t5_encode(struct wn_exec *ex, const struct wn_t5 *t5, const int32_t *ids, const int64_t *seg,
-                              int n_seg);
+/* Encode packed sequences: ids [seg[n_seg]], sequence i being ids[seg[i]..seg[i+1]-1], real tokens only.
+ * Returns [ids, width] f32 in the current scope. Ids are checked against the vocabulary. */
+struct wn_tensor wn_t5_encode(struct wn_exec *ex, const struct wn_t5 *t5, const int32_t *ids,
+                              const int64_t *seg, int n_seg);
 
 #endif

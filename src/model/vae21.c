@@ -13,8 +13,9 @@
 static const float official_mean[16] = {-0.7571f, -0.7089f, -0.9113f, 0.1075f,  -0.1745f, 0.9653f,
                                         -0.1517f, 1.5508f,  0.4134f,  -0.0715f, 0.5517f,  -0.3632f,
                                         -0.1922f, -0.9497f, 0.2503f,  -0.2921f};
-static const float official_std[16] = {2.8184f, 1.4541f, 2.3275f, 2.6558f, 1.2196f, 1.7708f, 2.6052f, 2.0743f,
-                                       3.2687f, 2.1526f, 2.8652f, 1.5579f, 1.6382f, 1.1253f, 2.8251f, 1.9160f};
+static const float official_std[16] = {2.8184f, 1.4541f, 2.3275f, 2.6558f, 1.2196f, 1.7708f,
+                                       2.6052f, 2.0743f, 3.2687f, 2.1526f, 2.8652f, 1.5579f,
+                                       1.6382f, 1.1253f, 2.8251f, 1.9160f};
 
 enum layer_kind { RESIDUAL, ATTENTION, UP_2D, UP_3D, DOWN_2D, DOWN_3D };
 
@@ -104,7 +105,8 @@ static void load_layer(struct wn_loader *ld, struct layer *l, int64_t in, int64_
     case DOWN_2D:
     case DOWN_3D:
         l->u.up.conv = wn_load_lin(ld, WN_DIMS(out, in, 3, 3), "%s.resample.1", at);
-        if (l->kind == UP_3D) l->u.up.time = wn_load_lin(ld, WN_DIMS(2 * in, in, 3, 1, 1), "%s.time_conv", at);
+        if (l->kind == UP_3D)
+            l->u.up.time = wn_load_lin(ld, WN_DIMS(2 * in, in, 3, 1, 1), "%s.time_conv", at);
         if (l->kind == DOWN_3D) l->u.up.time = wn_load_lin(ld, WN_DIMS(in, in, 3, 1, 1), "%s.time_conv", at);
         break;
     }
@@ -116,8 +118,8 @@ static int slots_of(enum layer_kind kind)
 }
 
 /* `where` is "encoder.downsamples" or alike; name is its part after the first dot. */
-static void add_layer(struct wn_loader *ld, struct half *h, int *slot, enum layer_kind kind, int64_t in, int64_t out,
-                      const char *where, int i)
+static void add_layer(struct wn_loader *ld, struct half *h, int *slot, enum layer_kind kind, int64_t in,
+                      int64_t out, const char *where, int i)
 {
     struct layer *l = &h->layer[h->n_layers++];
     char at[64];
@@ -136,8 +138,8 @@ static void add_middle(struct wn_loader *ld, struct half *h, int *slot, int64_t 
     add_layer(ld, h, slot, RESIDUAL, C, C, where, 2);
 }
 
-static void add_plan(struct wn_loader *ld, struct half *h, int *slot, const struct plan *plan, int n, int64_t base,
-                     const char *where)
+static void add_plan(struct wn_loader *ld, struct half *h, int *slot, const struct plan *plan, int n,
+                     int64_t base, const char *where)
 {
     for (int i = 0; i < n; i++)
         add_layer(ld, h, slot, plan[i].kind, base * plan[i].in, base * plan[i].out, where, i);
@@ -181,7 +183,8 @@ static bool read_statistic(struct wn_vae21 *m, const char *name, float *out)
     int64_t n = 1;
     for (int i = 0; i < w->n_dims; i++) n *= w->dim[i];
     if (n != m->z || !wn_dtype_is_float(w->type)) {
-        wn_fail(m->ld.err, WAN_EFORMAT, "%s: tensor '%s' must hold %lld floats", w->file, name, (long long)m->z);
+        wn_fail(m->ld.err, WAN_EFORMAT, "%s: tensor '%s' must hold %lld floats", w->file, name,
+                (long long)m->z);
         return true;
     }
     wn_to_f32(w->data, w->type, out, n);
@@ -257,7 +260,8 @@ int64_t wn_vae21_z(const struct wn_vae21 *m)
     return m->z;
 }
 
-enum wan_status wn_vae21_stream_new(struct wn_vae21_stream **out, const struct wn_vae21 *vae, struct wn_err *err)
+enum wan_status wn_vae21_stream_new(struct wn_vae21_stream **out, const struct wn_vae21 *vae,
+                                    struct wn_err *err)
 {
     *out = wn_zalloc(sizeof **out);
     if (!*out) return wn_fail_nomem(err, "a VAE stream", sizeof **out);
@@ -280,7 +284,8 @@ static int64_t n_frames(struct wn_tensor t)
 }
 
 /* Make `slot` hold the last `keep` frames of what it held followed by x [T, H, W, C]. */
-static void remember(struct wn_exec *ex, struct wn_vae21_stream *s, int slot, struct wn_tensor x, int64_t keep)
+static void remember(struct wn_exec *ex, struct wn_vae21_stream *s, int slot, struct wn_tensor x,
+                     int64_t keep)
 {
     if (!wn_ok(ex)) return;
     struct wn_tensor old = s->history[slot], now;
@@ -297,16 +302,16 @@ static void remember(struct wn_exec *ex, struct wn_vae21_stream *s, int slot, st
 }
 
 /* A 3x3x3 or 3x1x1 causal convolution: two frames of history, zeros before the first. `add` may be absent. */
-static struct wn_tensor causal_conv(struct wn_exec *ex, struct wn_vae21_stream *s, int slot, struct wn_tensor x,
-                                    struct wn_lin conv, struct wn_tensor add)
+static struct wn_tensor causal_conv(struct wn_exec *ex, struct wn_vae21_stream *s, int slot,
+                                    struct wn_tensor x, struct wn_lin conv, struct wn_tensor add)
 {
     struct wn_tensor none = {0};
     if (!wn_ok(ex)) return none;
     int pad = conv.w.dim[3] == 3;
     struct wn_tensor cache = s->history[slot];
-    struct wn_tensor y = wn_conv(ex, .x = x, .cache = cache, .w = conv.w, .b = conv.b,
-                                 .pad_front = 2 - (int)n_frames(cache), .pad_h = {pad, pad}, .pad_w = {pad, pad},
-                                 .add = add);
+    struct wn_tensor y =
+        wn_conv(ex, .x = x, .cache = cache, .w = conv.w, .b = conv.b, .pad_front = 2 - (int)n_frames(cache),
+                .pad_h = {pad, pad}, .pad_w = {pad, pad}, .add = add);
     remember(ex, s, slot, x, 2);
     return y;
 }
@@ -361,8 +366,8 @@ static struct wn_tensor attention(struct wn_exec *ex, const struct layer *l, str
     return wn_ok(ex) ? wn_reshape_to(y, x.dim[0], x.dim[1], x.dim[2], C) : x;
 }
 
-/* Twice the frames: the first frame of a clip passes, each later one becomes two (channels [0, C) and [C, 2C) of
- * time_conv, which never sees the first). */
+/* Twice the frames: the first frame of a clip passes, each later one becomes two (channels [0, C) and [C, 2C)
+ * of time_conv, which never sees the first). */
 static struct wn_tensor upsample_time(struct wn_exec *ex, struct wn_vae21_stream *s, const struct layer *l,
                                       struct wn_tensor x)
 {
@@ -441,8 +446,8 @@ static float *host_floats(struct wn_exec *ex, int64_t n)
     return p;
 }
 
-struct wn_tensor wn_vae21_decode(struct wn_exec *ex, struct wn_vae21_stream *s, const float *latent, int64_t plane,
-                                 int64_t F, int64_t h, int64_t w)
+struct wn_tensor wn_vae21_decode(struct wn_exec *ex, struct wn_vae21_stream *s, const float *latent,
+                                 int64_t plane, int64_t F, int64_t h, int64_t w)
 {
     const struct wn_vae21 *m = s->vae;
     struct wn_tensor none = {0};
@@ -476,18 +481,20 @@ static void store_latent(struct wn_exec *ex, const struct wn_vae21 *m, struct wn
     float *y = host_floats(ex, n * 2 * Z);
     if (y && wn_download(ex, t, y) == WAN_OK)
         for (int64_t c = 0; c < Z; c++)
-            for (int64_t i = 0; i < n; i++) latent[c * plane + i] = (y[i * 2 * Z + c] - m->mean[c]) * m->inv_std[c];
+            for (int64_t i = 0; i < n; i++)
+                latent[c * plane + i] = (y[i * 2 * Z + c] - m->mean[c]) * m->inv_std[c];
     wn_free(y);
 }
 
-enum wan_status wn_vae21_encode(struct wn_exec *ex, struct wn_vae21_stream *s, const float *video, int64_t plane,
-                                int64_t T, int64_t H, int64_t W, float *latent, int64_t latent_plane)
+enum wan_status wn_vae21_encode(struct wn_exec *ex, struct wn_vae21_stream *s, const float *video,
+                                int64_t plane, int64_t T, int64_t H, int64_t W, float *latent,
+                                int64_t latent_plane)
 {
     const struct wn_vae21 *m = s->vae;
     if (!wn_ok(ex)) return ex->err.code;
     if (H % WN_VAE21_STRIDE || W % WN_VAE21_STRIDE || H < 1 || W < 1)
-        return wn_exec_fail(ex, WAN_EINVAL, "video of %lld x %lld: the VAE takes multiples of %d", (long long)W,
-                            (long long)H, WN_VAE21_STRIDE);
+        return wn_exec_fail(ex, WAN_EINVAL, "video of %lld x %lld: the VAE takes multiples of %d",
+                            (long long)W, (long long)H, WN_VAE21_STRIDE);
     if (s->n_calls == 0 ? T != 1 : T < 4 || T % 4)
         return wn_exec_fail(ex, WAN_EINTERNAL, "%lld frames at call %lld of a VAE stream", (long long)T,
                             (long long)s->n_calls);

@@ -1,6 +1,6 @@
-/* The causal video VAE of Wan2.1 (stride 4 x 8 x 8, 16 latent channels officially). Encoding and decoding run in chunks
- * of frames with a history of each convolution's last inputs, so that memory does not grow with the clip; the result
- * is that of the whole clip at once. */
+/* The causal video VAE of Wan2.1 (stride 4 x 8 x 8, 16 latent channels officially). Encoding and decoding run
+ * in chunks of frames with a history of each convolution's last inputs, so that memory does not grow with the
+ * clip; the result is that of the whole clip at once. */
 #ifndef WN_MODEL_VAE21_H
 #define WN_MODEL_VAE21_H
 
@@ -15,23 +15,25 @@ enum { WN_VAE21_STRIDE_T = 4, WN_VAE21_STRIDE = 8 };
  * `latents_mean` and `latents_std`. `weights` must outlive the model. */
 enum wan_status wn_vae21_new(struct wn_vae21 **vae, struct wn_device *dev, const struct wn_weights *weights,
                              struct wn_err *err);
-void wn_vae21_free(struct wn_vae21 *vae); /* NULL is fine */
+void wn_vae21_free(struct wn_vae21 *vae);       /* NULL is fine */
 int64_t wn_vae21_z(const struct wn_vae21 *vae); /* latent channels */
 
 /* A stream of frames through the decoder or encoder. */
 struct wn_vae21_stream;
-enum wan_status wn_vae21_stream_new(struct wn_vae21_stream **stream, const struct wn_vae21 *vae, struct wn_err *err);
+enum wan_status wn_vae21_stream_new(struct wn_vae21_stream **stream, const struct wn_vae21 *vae,
+                                    struct wn_err *err);
 void wn_vae21_stream_free(struct wn_vae21_stream *stream); /* NULL is fine */
 
-/* Decode F latent frames, normalised, [z, F, h, w] host memory (`plane` floats from one channel to the next). The
- * first call of a stream must have F = 1 and gives 1 frame, later calls give 4F: returns [frames, 8h, 8w, 3] f32 in the
- * current scope, not clamped. */
+/* Decode F latent frames, normalised, [z, F, h, w] host memory (`plane` floats from one channel to the next).
+ * The first call of a stream must have F = 1 and gives 1 frame, later calls give 4F: returns [frames, 8h, 8w,
+ * 3] f32 in the current scope, not clamped. */
 struct wn_tensor wn_vae21_decode(struct wn_exec *ex, struct wn_vae21_stream *stream, const float *latent,
                                  int64_t plane, int64_t F, int64_t h, int64_t w);
-/* Encode T frames [3, T, H, W] in [-1, 1] (`plane` floats between channels): the first call must have T = 1 and gives 1
- * latent frame, later calls a multiple of 4 and give T / 4: latent [z, F, H/8, W/8], normalised, host memory. H and W
- * are multiples of 8. */
-enum wan_status wn_vae21_encode(struct wn_exec *ex, struct wn_vae21_stream *stream, const float *video, int64_t plane,
-                                int64_t T, int64_t H, int64_t W, float *latent, int64_t latent_plane);
+/* Encode T frames [3, T, H, W] in [-1, 1] (`plane` floats between channels): the first call must have T = 1
+ * and gives 1 latent frame, later calls a multiple of 4 and give T / 4: latent [z, F, H/8, W/8], normalised,
+ * host memory. H and W are multiples of 8. */
+enum wan_status wn_vae21_encode(struct wn_exec *ex, struct wn_vae21_stream *stream, const float *video,
+                                int64_t plane, int64_t T, int64_t H, int64_t W, float *latent,
+                                int64_t latent_plane);
 
 #endif

@@ -5,12 +5,12 @@
 #include "base/half.h"
 
 /* Element i of an array of T at any alignment. */
-#define LOADER(T)                                                                                            \
-    static inline T load_##T(const void *src, int64_t i)                                                     \
-    {                                                                                                        \
-        T v;                                                                                                 \
-        memcpy(&v, (const char *)src + (size_t)i * sizeof v, sizeof v);                                      \
-        return v;                                                                                            \
+#define LOADER(T)                                                       \
+    static inline T load_##T(const void *src, int64_t i)                \
+    {                                                                   \
+        T v;                                                            \
+        memcpy(&v, (const char *)src + (size_t)i * sizeof v, sizeof v); \
+        return v;                                                       \
     }
 LOADER(uint16_t)
 LOADER(int16_t)

@@ -1,0 +1,113 @@
+#include "lib/model.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+void wan_model_free(struct wan_model *m)
+{
+    if (!m) return;
+    wn_parts_release(&m->parts);
+    wn_checkpoint_release(&m->checkpoint);
+    wn_free(m);
+}
+
+/* Official defaults, then what a model of no official size says of itself. */
+static enum wan_status load_defaults(struct wan_model *m, struct wn_err *err)
+{
+    wn_defaults_for(&m->defaults, &m->checkpoint);
+    if (!wn_checkpoint_has(&m->checkpoint, WN_PART_DIT)) return WAN_OK;
+    if (wn_checkpoint_weights(&m->checkpoint, WN_PART_DIT, &m->parts.dit_weights, err)) return err->code;
+    return wn_defaults_from_metadata(&m->defaults, m->parts.dit_weights, err);
+}
+
+enum wan_status wan_model_open(struct wan_model **out, struct wan_context *ctx, const char *path)
+{
+    struct wn_err *err = wn_enter(ctx);
+    *out = NULL;
+    struct wan_model *m = wn_zalloc(sizeof *m);
+    if (!m) return wn_fail_nomem(err, "a model", sizeof *m);
+    m->ctx = ctx;
+    if (!wn_checkpoint_open(&m->checkpoint, path, err)) {
+        wn_parts_init(&m->parts, &m->checkpoint, ctx->dev);
+        load_defaults(m, err);
+    }
+    if (err->code) {
+        wan_model_free(m);
+        return err->code;
+    }
+    *out = m;
+    return WAN_OK;
+}
+
+const char *wan_model_name(const struct wan_model *m)
+{
+    return m->checkpoint.name;
+}
+
+static int or_int(int value, int otherwise)
+{
+    return value == WAN_UNSET ? otherwise : value;
+}
+
+static double or_double(double value, double otherwise)
+{
+    return value == WAN_UNSET_F ? otherwise : value;
+}
+
+/* `value` moved to the nearest multiple of `unit` (at least one) plus `rest`. */
+static int move_to(int value, int unit, int rest)
+{
+    int n = (value - rest + unit / 2) / unit;
+    return (n < 1 - (rest > 0) ? 1 - (rest > 0) : n) * unit + rest;
+}
+
+static enum wan_status fit_size(struct wan_model *m, struct wan_gen_params *p, struct wn_err *err)
+{
+    int unit = m->defaults.size_multiple;
+    int w = move_to(p->width, unit, 0), h = move_to(p->height, unit, 0), f = move_to(p->frames, 4, 1);
+    if (p->strict && (w != p->width || h != p->height))
+        return wn_fail(err, WAN_EINVAL,
+                       "--size %dx%d: width and height must be multiples of %d; the nearest is %dx%d",
+                       p->width, p->height, unit, w, h);
+    if (p->strict && f != p->frames)
+        return wn_fail(err, WAN_EINVAL, "--frames %d: must be 1 + 4 n; the nearest is %d", p->frames, f);
+    if (w != p->width || h != p->height)
+        wn_logf(&m->ctx->log, WN_LOG_NOTICE, "size %dx%d moved to %dx%d: multiples of %d", p->width,
+                p->height, w, h, unit);
+    if (f != p->frames) wn_logf(&m->ctx->log, WN_LOG_NOTICE, "%d frames moved to %d: 1 + 4 n", p->frames, f);
+    p->width = w;
+    p->height = h;
+    p->frames = f;
+    return WAN_OK;
+}
+
+enum wan_status wan_gen_resolve(struct wan_model *m, const struct wan_gen_params *in,
+                                struct wan_gen_params *out)
+{
+    struct wn_err *err = wn_enter(m->ctx);
+    const struct wn_defaults *d = &m->defaults;
+    if (in->size != sizeof *in)
+        return wn_fail(err, WAN_EINVAL, "generation params are not of this version of the library");
+    if (wn_gen_check(in, err)) return err->code;
+    *out = *in;
+    if (!out->negative || !*out->negative) out->negative = d->negative;
+    out->width = or_int(in->width, d->width);
+    out->height = or_int(in->height, d->height);
+    out->frames = or_int(in->frames, d->frames);
+    out->fps = or_double(in->fps, d->fps);
+    out->steps = or_int(in->steps, d->steps);
+    out->shift = or_double(in->shift, d->shift);
+    out->guidance_low = or_double(in->guidance_low, d->guidance_low);
+    out->guidance_high =
+        or_double(in->guidance_high, in->guidance_low == WAN_UNSET_F ? d->guidance_high : in->guidance_low);
+    if (!in->solver) out->solver = "unipc";
+    if (!in->rng) out->rng = "torch-cpu";
+    if (!in->precision) out->precision = "bf16";
+    const char *rest = strcmp(out->precision, "f32") ? "f32x" : "f32";
+    if (!in->t5_precision) out->t5_precision = rest;
+    if (!in->vae_precision) out->vae_precision = rest;
+    out->strict = or_int(in->strict, 0);
+    out->crf = or_int(in->crf, 10);
+    return fit_size(m, out, err);
+}

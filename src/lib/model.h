@@ -1,0 +1,18 @@
+/* A model as the public API's files see it. */
+#ifndef WN_LIB_MODEL_H
+#define WN_LIB_MODEL_H
+
+#include "lib/lib.h"
+#include "pipe/defaults.h"
+
+struct wan_model {
+    struct wan_context *ctx;
+    struct wn_checkpoint checkpoint;
+    struct wn_parts parts;
+    struct wn_defaults defaults;
+};
+
+/* Bounds of every field that is set (options.c). */
+enum wan_status wn_gen_check(const struct wan_gen_params *p, struct wn_err *err);
+
+#endif

@@ -1,0 +1,452 @@
+/* Sessions: one video from parameters to file. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "lib/model.h"
+#include "media/pixels.h"
+#include "media/png.h"
+#include "media/video.h"
+#include "pipe/t2v.h"
+
+struct wan_session {
+    struct wan_model *model;
+    struct wan_gen_params p; /* resolved; its strings are ours */
+    struct wn_t2v *job;
+    void (*progress)(void *user, const struct wan_progress *p);
+    void *progress_user;
+    double start;       /* of the session */
+    double stage_start; /* of the stage in progress */
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The string fields of the params, by the option table. */
+static const char **string_field(struct wan_gen_params *p, size_t i)
+{
+    size_t n;
+    const struct wan_option *o = wan_gen_options(&n);
+    if (i >= n || o[i].type != WAN_OPT_STRING) return NULL;
+    return (const char **)((char *)p + o[i].offset);
+}
+
+static size_t n_options(void)
+{
+    size_t n;
+    wan_gen_options(&n);
+    return n;
+}
+
+/* Replace borrowed strings by copies; on failure none is left borrowed. */
+static enum wan_status own_strings(struct wan_gen_params *p, struct wn_err *err)
+{
+    bool failed = false;
+    for (size_t i = 0; i < n_options(); i++) {
+        const char **s = string_field(p, i);
+        if (!s || !*s) continue;
+        *s = wn_strdup(*s);
+        failed |= !*s;
+    }
+    return failed ? wn_fail_nomem(err, "parameters", 0) : WAN_OK;
+}
+
+void wan_session_free(struct wan_session *s)
+{
+    if (!s) return;
+    wn_t2v_free(s->job);
+    for (size_t i = 0; i < n_options(); i++) {
+        const char **text = string_field(&s->p, i);
+        if (text) wn_free((void *)*text);
+    }
+    wn_free(s);
+}
+
+/* ---- start ---- */
+
+static int64_t random_seed(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    struct wn_rng r = {(uint64_t)t.tv_sec * 1000000007u ^ (uint64_t)t.tv_nsec};
+    return (int64_t)(wn_rng_u64(&r) >> 32); /* torch's CPU generator uses 32 bits */
+}
+
+/* What a job reads from files: tensors that must outlive its creation only. */
+struct inputs {
+    float *noise, *context[2];
+    int64_t n_context[2];
+};
+
+static void inputs_release(struct inputs *in)
+{
+    wn_free(in->noise);
+    for (int i = 0; i < 2; i++) wn_free(in->context[i]);
+}
+
+static enum wan_status read_noise(struct wan_session *s, const int64_t dim[4], struct inputs *in,
+                                  struct wn_err *err)
+{
+    struct wan_tensors t = {0};
+    struct wan_array a;
+    if (wn_weights_open(&t.file, s->p.noise_file, err)) return err->code;
+    if (!wn_tensors_f32(&t, "noise", 4, &in->noise, &a, err) && memcmp(a.dims, dim, 4 * sizeof *dim))
+        wn_fail(err, WAN_EINVAL,
+                "%s: 'noise' is [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "], this size needs "
+                "[%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "]",
+                s->p.noise_file, a.dims[0], a.dims[1], a.dims[2], a.dims[3], dim[0], dim[1], dim[2], dim[3]);
+    wn_weights_close(t.file);
+    return err->code;
+}
+
+static enum wan_status draw_noise(struct wan_session *s, const int64_t dim[4], struct inputs *in,
+                                  struct wn_err *err)
+{
+    int64_t n = dim[0] * dim[1] * dim[2] * dim[3];
+    if (s->p.seed == WAN_UNSET_I64) {
+        s->p.seed = random_seed();
+        wn_logf(&s->model->ctx->log, WN_LOG_NOTICE, "seed %" PRId64, s->p.seed);
+    }
+    in->noise = wn_alloc_n((size_t)n, sizeof *in->noise);
+    if (!in->noise) return wn_fail_nomem(err, "the noise", (unsigned long long)n * sizeof *in->noise);
+    return wn_noise_draw(s->p.rng, s->p.seed, in->noise, n, err);
+}
+
+static enum wan_status read_contexts(struct wan_session *s, int64_t width, struct inputs *in,
+                                     struct wn_err *err)
+{
+    static const char *const names[2] = {"context", "context_null"};
+    struct wan_tensors t = {0};
+    struct wan_array a;
+    if (wn_weights_open(&t.file, s->p.context_file, err)) return err->code;
+    int n = s->p.guidance_low == 1 ? 1 : 2;
+    for (int i = 0; i < n && !wn_tensors_f32(&t, names[i], 2, &in->context[i], &a, err); i++) {
+        in->n_context[i] = a.dims[0];
+        if (a.dims[1] != width)
+            wn_fail(err, WAN_EINVAL, "%s: '%s' is %" PRId64 " wide, the transformer takes %" PRId64,
+                    s->p.context_file, names[i], a.dims[1], width);
+    }
+    if (err->code == WAN_EINVAL) wn_err_prefix(err, "%s", s->p.context_file);
+    wn_weights_close(t.file);
+    return err->code;
+}
+
+static enum wan_status check_model(const struct wan_model *m, struct wn_err *err)
+{
+    const struct wn_checkpoint *ck = &m->checkpoint;
+    if (wn_checkpoint_has_experts(ck))
+        return wn_fail(err, WAN_EUNSUPPORTED, "%s: models with two experts cannot be run yet", ck->path);
+    if (ck->task != WN_TASK_T2V && ck->task != WN_TASK_UNKNOWN)
+        return wn_fail(err, WAN_EUNSUPPORTED, "%s (%s): only text-to-video models can be run yet", ck->path,
+                       ck->name);
+    return WAN_OK;
+}
+
+static enum wan_status check_params(const struct wan_gen_params *p, struct wn_err *err)
+{
+    if (!p->context_file && (!p->prompt || !p->prompt[strspn(p->prompt, " \t\r\n")]))
+        return wn_fail(err, WAN_EINVAL, "--prompt is empty: say what the video should show");
+    return WAN_OK;
+}
+
+/* Fill the job's parameters from the session's and make it. */
+static enum wan_status make_job(struct wan_session *s, struct wn_err *err)
+{
+    struct wan_model *m = s->model;
+    struct inputs in = {0};
+    struct wn_t2v_params tp = {.prompt = s->p.prompt,
+                               .negative = s->p.negative,
+                               .width = s->p.width,
+                               .height = s->p.height,
+                               .frames = s->p.frames,
+                               .n_steps = s->p.steps,
+                               .shift = s->p.shift,
+                               .guidance = s->p.guidance_low};
+    int64_t dim[4];
+    if (!wn_solver_find(s->p.solver, &tp.solver))
+        return wn_fail(err, WAN_EINVAL, "--solver '%s': must be unipc, dpm++ or euler", s->p.solver);
+    if (wn_precision_parse(s->p.precision, 0, "--precision", &tp.dit, err) ||
+        wn_precision_parse(s->p.t5_precision, 0, "--t5-precision", &tp.t5, err) ||
+        wn_precision_parse(s->p.vae_precision, 0, "--vae-precision", &tp.vae, err) ||
+        wn_parts_dit(&m->parts, err))
+        return err->code;
+    const struct wn_dit_config *cfg = wn_dit_config(m->parts.dit);
+    wn_t2v_latent_dims(cfg, s->p.width, s->p.height, s->p.frames, dim);
+    if (s->p.noise_file ? read_noise(s, dim, &in, err) : draw_noise(s, dim, &in, err)) goto done;
+    if (s->p.context_file && read_contexts(s, cfg->text_dim, &in, err)) goto done;
+    tp.noise = in.noise;
+    for (int i = 0; i < 2; i++) {
+        tp.context[i] = in.context[i];
+        tp.n_context[i] = in.n_context[i];
+    }
+    if (!wn_t2v_new(&s->job, &m->parts, &tp, &m->ctx->log, err) && tp.context[0])
+        wn_t2v_encode_text(s->job, err); /* while the contexts are in memory */
+done:
+    inputs_release(&in);
+    return err->code;
+}
+
+enum wan_status wan_session_new(struct wan_session **out, struct wan_model *model,
+                                const struct wan_gen_params *params)
+{
+    struct wan_gen_params p;
+    *out = NULL;
+    if (wan_gen_resolve(model, params, &p)) return model->ctx->err.code;
+    struct wn_err *err = &model->ctx->err;
+    if (check_model(model, err) || check_params(&p, err)) return err->code;
+    struct wan_session *s = wn_zalloc(sizeof *s);
+    if (!s) return wn_fail_nomem(err, "a session", sizeof *s);
+    s->model = model;
+    s->p = p;
+    s->start = s->stage_start = now();
+    if (own_strings(&s->p, err) || make_job(s, err)) {
+        wan_session_free(s);
+        return err->code;
+    }
+    *out = s;
+    return WAN_OK;
+}
+
+const struct wan_gen_params *wan_session_params(const struct wan_session *s)
+{
+    return &s->p;
+}
+
+/* ---- steps ---- */
+
+void wan_session_on_progress(struct wan_session *s, void (*fn)(void *user, const struct wan_progress *p),
+                             void *user)
+{
+    s->progress = fn;
+    s->progress_user = user;
+}
+
+static void report(struct wan_session *s, const char *stage, int step, int n_steps)
+{
+    if (!s->progress) return;
+    double t = now(), spent = t - s->stage_start;
+    struct wan_progress p = {.stage = stage,
+                             .step = step,
+                             .n_steps = n_steps,
+                             .seconds = t - s->start,
+                             .seconds_left = step > 0 ? spent / step * (n_steps - step) : -1,
+                             .memory = wn_mem_used()};
+    s->progress(s->progress_user, &p);
+}
+
+enum wan_status wan_session_encode_text(struct wan_session *s)
+{
+    struct wn_err *err = wn_enter(s->model->ctx);
+    s->stage_start = now();
+    report(s, "text", 0, 1);
+    if (!wn_t2v_encode_text(s->job, err)) report(s, "text", 1, 1);
+    return err->code;
+}
+
+int wan_session_n_steps(const struct wan_session *s)
+{
+    return wn_t2v_n_steps(s->job);
+}
+
+int wan_session_steps_done(const struct wan_session *s)
+{
+    return wn_t2v_steps_done(s->job);
+}
+
+enum wan_status wan_session_step(struct wan_session *s)
+{
+    struct wn_err *err = wn_enter(s->model->ctx);
+    int n = wn_t2v_n_steps(s->job), i = wn_t2v_steps_done(s->job);
+    if (i == 0) {
+        if (wan_session_encode_text(s)) return err->code;
+        s->stage_start = now();
+        report(s, "denoise", 0, n);
+    }
+    if (!wn_t2v_step(s->job, err)) report(s, "denoise", i + 1, n);
+    return err->code;
+}
+
+const float *wan_session_latents(const struct wan_session *s, int64_t dims[4])
+{
+    return wn_t2v_latents(s->job, dims);
+}
+
+enum wan_status wan_session_save_latents(struct wan_session *s, const char *path)
+{
+    struct wn_err *err = wn_enter(s->model->ctx);
+    int64_t dim[4];
+    const float *x = wn_t2v_latents(s->job, dim);
+    struct wn_weight w = {.name = "latent", .type = WN_F32, .n_dims = 4, .data = x};
+    memcpy(w.dim, dim, sizeof dim);
+    w.bytes = (size_t)(dim[0] * dim[1] * dim[2] * dim[3]) * sizeof *x;
+    return wn_safetensors_write(path, &w, 1, NULL, err);
+}
+
+/* ---- output ---- */
+
+/* Where frames go, and what they become on the way. */
+struct sink {
+    struct wan_session *s;
+    uint8_t *rgb; /* one frame */
+    bool still;   /* a single image: values are rounded, not truncated */
+    int n_latents;
+    /* one of these */
+    int (*fn)(void *user, int index, const uint8_t *rgb);
+    void *user;
+    struct wn_video *video;
+    const char *path, *pattern;
+    const struct wn_media_text *text;
+    size_t n_text;
+};
+
+static enum wan_status store(struct sink *k, int index, struct wn_err *err)
+{
+    const struct wan_gen_params *p = &k->s->p;
+    if (k->video) return wn_video_frame(k->video, k->rgb, err);
+    if (k->pattern) {
+        char *name = wn_frame_pattern_expand(k->pattern, index);
+        if (!name) return wn_fail_nomem(err, "a file name", strlen(k->pattern));
+        wn_png_write(name, k->rgb, p->width, p->height, k->text, k->n_text, err);
+        wn_free(name);
+        return err->code;
+    }
+    if (k->path) return wn_png_write(k->path, k->rgb, p->width, p->height, k->text, k->n_text, err);
+    return k->fn(k->user, index, k->rgb) ? wn_fail(err, WAN_ECANCELED, "stopped by the frame callback")
+                                         : WAN_OK;
+}
+
+static enum wan_status on_frame(void *ctx, int index, const float *frame, struct wn_err *err)
+{
+    struct sink *k = ctx;
+    struct wn_frame_f32 f = wn_frame_packed(frame, k->s->p.height, k->s->p.width, 0);
+    (k->still ? wn_pixels_round : wn_pixels_truncate)(f, k->rgb);
+    if (store(k, index, err)) return err->code;
+    if (index % WN_VAE21_STRIDE_T == 0) report(k->s, "decode", index / WN_VAE21_STRIDE_T + 1, k->n_latents);
+    return WAN_OK;
+}
+
+static enum wan_status run_sink(struct sink *k, struct wn_err *err)
+{
+    struct wan_session *s = k->s;
+    int64_t dim[4];
+    wn_t2v_latents(s->job, dim);
+    k->n_latents = (int)dim[1];
+    k->rgb = wn_alloc((size_t)s->p.width * (size_t)s->p.height * 3);
+    if (!k->rgb)
+        return wn_fail_nomem(err, "a frame", (unsigned long long)s->p.width * (unsigned)s->p.height * 3);
+    s->stage_start = now();
+    report(s, "decode", 0, k->n_latents);
+    wn_t2v_decode(s->job, on_frame, k, err);
+    wn_free(k->rgb);
+    k->rgb = NULL;
+    return err->code;
+}
+
+enum wan_status wan_session_decode(struct wan_session *s,
+                                   int (*frame)(void *user, int index, const uint8_t *rgb), void *user)
+{
+    struct sink k = {.s = s, .fn = frame, .user = user, .still = s->p.frames == 1};
+    return run_sink(&k, wn_enter(s->model->ctx));
+}
+
+/* The parameters as one line, for the file's metadata. */
+static char *describe(const struct wan_session *s)
+{
+    const struct wan_gen_params *p = &s->p;
+    struct wn_str t = {0};
+    int bad =
+        wn_str_addf(&t, "wan %s; model %s; size %dx%d; frames %d; steps %d; solver %s; shift %g; guidance %g",
+                    wan_version(), s->model->checkpoint.name, p->width, p->height, p->frames, p->steps,
+                    p->solver, p->shift, p->guidance_low);
+    if (p->noise_file)
+        bad |= wn_str_addf(&t, "; noise %s", wn_path_base(p->noise_file));
+    else
+        bad |= wn_str_addf(&t, "; seed %" PRId64 "; rng %s", p->seed, p->rng);
+    bad |= wn_str_addf(&t, "; precision %s, t5 %s, vae %s; device %s", p->precision, p->t5_precision,
+                       p->vae_precision, s->model->ctx->dev->table->name);
+    if (bad) wn_str_release(&t);
+    return t.data;
+}
+
+static bool ends_with(const char *path, const char *ext)
+{
+    const char *e = wn_path_ext(path);
+    size_t i = 0;
+    for (; e[i] && ext[i]; i++)
+        if ((e[i] | 0x20) != (ext[i] | 0x20)) return false;
+    return e[i] == ext[i];
+}
+
+/* Kinds of file that need checking before hours of work, without touching anything. */
+static enum wan_status check_output(const struct wan_gen_params *p, const char *path, struct wn_err *err)
+{
+    if (wn_frame_pattern_has(path)) return wn_frame_pattern_check(path, err);
+    if (ends_with(path, ".png") && p->frames != 1)
+        return wn_fail(err, WAN_EINVAL,
+                       "%s: one PNG for %d frames; use --frames 1, or a pattern such as "
+                       "frame_%%04d.png",
+                       path, p->frames);
+    if (!ends_with(path, ".png") && !ends_with(path, ".mp4"))
+        return wn_fail(err, WAN_EUNSUPPORTED,
+                       "%s: the output must be .mp4, .png or a pattern such as frame_%%04d.png", path);
+    return WAN_OK;
+}
+
+static enum wan_status write_video(struct sink *k, const char *path, struct wn_err *err)
+{
+    const struct wan_gen_params *p = &k->s->p;
+    struct wn_video_params vp = {.path = path,
+                                 .width = p->width,
+                                 .height = p->height,
+                                 .fps_num = (int)(p->fps * 1000 + 0.5),
+                                 .fps_den = 1000,
+                                 .crf = p->crf,
+                                 .text = k->text,
+                                 .n_text = k->n_text};
+    if (wn_video_open(&k->video, &vp, err)) return err->code;
+    if (run_sink(k, err)) {
+        wn_video_abort(k->video);
+        return err->code;
+    }
+    return wn_video_commit(k->video, err);
+}
+
+enum wan_status wan_session_write(struct wan_session *s, const char *path)
+{
+    struct wn_err *err = wn_enter(s->model->ctx);
+    const struct wan_gen_params *p = &s->p;
+    if (check_output(p, path, err)) return err->code;
+    char *params = describe(s);
+    if (!params) return wn_fail_nomem(err, "metadata", 512);
+    const struct wn_media_text text[] = {{"comment", params}, {"description", p->prompt}};
+    struct sink k = {.s = s, .text = text, .n_text = p->prompt ? 2 : 1, .still = p->frames == 1};
+    if (wn_frame_pattern_has(path)) {
+        k.pattern = path;
+        run_sink(&k, err);
+    } else if (ends_with(path, ".png")) {
+        k.path = path;
+        run_sink(&k, err);
+    } else
+        write_video(&k, path, err);
+    wn_free(params);
+    return err->code;
+}
+
+enum wan_status wan_generate(struct wan_model *model, const struct wan_gen_params *params, const char *path)
+{
+    struct wan_session *s;
+    if (wan_session_new(&s, model, params)) return model->ctx->err.code;
+    enum wan_status st = path ? check_output(&s->p, path, wn_enter(model->ctx)) : WAN_OK;
+    while (!st && wan_session_steps_done(s) < wan_session_n_steps(s)) st = wan_session_step(s);
+    if (!st && s->p.latents_file) st = wan_session_save_latents(s, s->p.latents_file);
+    if (!st && path) st = wan_session_write(s, path);
+    wan_session_free(s);
+    return st;
+}

@@ -1,0 +1,88 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "lib/lib.h"
+
+struct wan_tokenizer {
+    struct wn_tokenizer *tok;
+};
+
+enum { MAX_IDS = 512 }; /* official limit, </s> included */
+
+/* A checkpoint folder names its tokenizer; anything else is handed to the tokenizer reader as it is. */
+static enum wan_status open_at(struct wn_tokenizer **tok, const char *path, struct wn_err *err)
+{
+    struct wn_checkpoint ck;
+    struct wn_err ignored = {0};
+    bool found = wn_file_kind(path) == WN_FILE_DIR && !wn_checkpoint_open(&ck, path, &ignored);
+    if (!found) return wn_tokenizer_open(tok, path, err);
+    if (wn_checkpoint_has(&ck, WN_PART_TOKENIZER))
+        wn_tokenizer_open(tok, ck.part[WN_PART_TOKENIZER].path, err);
+    else
+        wn_fail(err, WAN_EFORMAT,
+                "%s: no tokenizer (folder google/umt5-xxl with tokenizer.json or spiece.model)", path);
+    wn_checkpoint_release(&ck);
+    return err->code;
+}
+
+enum wan_status wan_tokenizer_open(struct wan_context *ctx, struct wan_tokenizer **t, const char *path)
+{
+    struct wn_err *err = wn_enter(ctx);
+    *t = wn_zalloc(sizeof **t);
+    if (!*t) return wn_fail_nomem(err, "a tokenizer", sizeof **t);
+    if (open_at(&(*t)->tok, path, err)) {
+        wn_free(*t);
+        *t = NULL;
+    }
+    return err->code;
+}
+
+void wan_tokenizer_free(struct wan_tokenizer *t)
+{
+    if (!t) return;
+    wn_tokenizer_close(t->tok);
+    wn_free(t);
+}
+
+/* A JSON string literal; input is valid UTF-8. */
+static int add_json_string(struct wn_str *out, const char *s, size_t n)
+{
+    int bad = wn_str_add(out, "\"", 1);
+    for (size_t i = 0; i < n && !bad; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c == '"' || c == '\\')
+            bad = wn_str_addf(out, "\\%c", c);
+        else if (c < 0x20)
+            bad = wn_str_addf(out, "\\u%04x", c);
+        else
+            bad = wn_str_add(out, s + i, 1);
+    }
+    return bad || wn_str_add(out, "\"", 1);
+}
+
+enum wan_status wan_tokenizer_json(struct wan_context *ctx, const struct wan_tokenizer *t, const char *text,
+                                   size_t text_bytes, char **json)
+{
+    struct wn_err *err = wn_enter(ctx);
+    struct wn_str clean = {0}, out = {0};
+    int32_t *ids = NULL;
+    size_t n = 0;
+    *json = NULL;
+    if (wn_text_clean(text, text_bytes, &clean, err) ||
+        wn_tokenizer_encode(t->tok, clean.data ? clean.data : "", clean.n, MAX_IDS, &ids, &n, err))
+        goto done;
+    int bad = wn_str_addf(&out, "{\"clean\": ") ||
+              add_json_string(&out, clean.data ? clean.data : "", clean.n) ||
+              wn_str_addf(&out, ", \"ids\": [");
+    for (size_t i = 0; i < n && !bad; i++) bad = wn_str_addf(&out, "%s%d", i ? ", " : "", ids[i]);
+    if (bad || wn_str_addf(&out, "]}")) {
+        wn_str_release(&out);
+        wn_fail_nomem(err, "the token list", n * 8);
+    } else
+        *json = out.data;
+done:
+    wn_str_release(&clean);
+    wn_free(ids);
+    return err->code;
+}
