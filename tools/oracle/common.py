@@ -53,24 +53,24 @@ def arguments(doc, wan22=False):
 
 # ---- attention -------------------------------------------------------------------------------------------------------
 
-PRECISION = 'f32'  # how plain_attention works: 'f32', or 'bf16' as the CUDA kernel does
+PRECISION = 'f32'  # how plain_attention works: 'f32', 'f64', or 'bf16' as the CUDA kernel does
 
 
 def plain_attention(q, k, v, q_lens=None, k_lens=None, dropout_p=0., softmax_scale=None, q_scale=None, causal=False,
                     window_size=(-1, -1), deterministic=False, dtype=torch.bfloat16, version=None):
     """flash_attention's arguments and meaning, as a plain softmax. q [B, Lq, N, D], k v [B, Lk, N, D].
-    f32: everything in float32. bf16: q, k, v rounded to bf16, float32 scores and sums, probabilities rounded to bf16
+    f32, f64: everything in that type. bf16: q, k, v rounded to bf16, float32 scores and sums, probabilities rounded to bf16
     before the second product, output rounded to bf16 and returned in q's type, which is what the kernel does."""
     assert dropout_p == 0 and q_lens is None
     out_type = q.dtype
     half = PRECISION == 'bf16'
     if half:
         q, k, v = (bf16_round(u) for u in (q, k, v))
-    q, k, v = q.float(), k.float(), v.float()
+    q, k, v = (u.double() if PRECISION == 'f64' else u.float() for u in (q, k, v))
     if q_scale is not None:
         q = q * q_scale
     scale = softmax_scale if softmax_scale is not None else q.size(-1)**-0.5
-    out = torch.zeros(*q.shape[:3], v.size(-1))
+    out = q.new_zeros(*q.shape[:3], v.size(-1))
     with no_autocast():
         for b in range(q.size(0)):
             n = int(k_lens[b]) if k_lens is not None else k.size(1)
@@ -168,16 +168,17 @@ def cast(values, how):
 class official_run:
     """with official_run('f32'): every product in float32, autocast regions without effect.
     with official_run('bf16'): the official run on a GPU, i.e. inside autocast(bfloat16).
+    with official_run('f64'): as f32, with attention in float64 (for operations alone).
     with official_run('pure'): bf16 tensors without autocast (the T5 of the official pipeline)."""
 
     def __init__(self, precision):
         self.precision = precision
-        self.rules = CudaRules() if precision != 'f32' else None
+        self.rules = CudaRules() if precision in ('bf16', 'pure') else None
 
     def __enter__(self):
         global PRECISION
         self.saved = PRECISION, torch.cuda.amp.autocast, torch.amp.autocast, Autocast.stack
-        PRECISION = 'bf16' if self.precision == 'bf16' else 'f32'
+        PRECISION = 'f32' if self.precision == 'pure' else self.precision
         torch.cuda.amp.autocast = torch.amp.autocast = Autocast
         Autocast.stack = [torch.bfloat16 if self.precision == 'bf16' else None]
         self.grad = torch.no_grad()
