@@ -1,0 +1,321 @@
+/* AVX2, FMA and F16C: 256-bit vectors, sixteen registers. */
+#include <immintrin.h>
+
+#define WN_MADD(a, b, c) ((v8f)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#include "backend/cpu/leaf_row.h"
+
+/* 6 x 16 sums fill twelve registers, leaving two for a row of w and one or two for a's broadcasts. */
+enum { MR = 6, NR = 16 };
+
+/* Rows 8 x 8 become columns. */
+WN_INLINE void transpose_8(__m256 r[8])
+{
+    __m256 t[8];
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    __m256 u[8];
+    for (int i = 0; i < 8; i += 4) {
+        u[i + 0] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+        u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+        u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+    }
+}
+
+/* Eight (or fewer) columns of up to eight rows, in columns of `rows` values. The stores of a six-row tile run
+ * two values past their column, over the next one's place; only the tile's last column is stored exactly. */
+WN_INLINE void pack_columns(float *dst, const char *const *src, int rows, enum wn_dtype type, int64_t left,
+                            bool round, int n_src, bool last)
+{
+    const __m256i six = _mm256_setr_epi32(-1, -1, -1, -1, -1, -1, 0, 0);
+    __m256 r[8];
+    for (int i = 0; i < 8; i++) {
+        v8f v = i < n_src ? v8_load_n(src[i], type, left) : v8_set(0);
+        r[i] = (__m256)(round ? v8_round_bf16(v) : v);
+    }
+    transpose_8(r);
+    for (int j = 0; j < 8; j++) {
+        if (j >= left) break;
+        if (n_src == 8)
+            _mm256_storeu_ps(dst + j * rows, r[j]);
+        else if (last && j == left - 1)
+            _mm256_maskstore_ps(dst + j * rows, six, r[j]);
+        else
+            _mm256_storeu_ps(dst + j * rows, r[j]);
+    }
+}
+
+/* `rows` rows (6 or 16) of k elements of F32 or BF16. */
+WN_INLINE void pack_rows(float *dst, const void *const *row, int rows, int n_rows, enum wn_dtype type,
+                         int64_t k, bool round)
+{
+    static const float zeros[8];
+    const size_t size = type == WN_BF16 ? 2 : 4;
+    const int group = rows < 8 ? rows : 8;
+    for (int g = 0; g < rows; g += group) {
+        const char *src[8];
+        size_t step[8];
+        for (int i = 0; i < group; i++) {
+            bool have = g + i < n_rows && row[g + i];
+            src[i] = have ? row[g + i] : (const char *)zeros;
+            step[i] = have ? 8 * size : 0;
+        }
+        float *to = dst + g;
+        int64_t p = 0;
+        for (; p + 8 <= k; p += 8, to += 8 * rows) {
+            pack_columns(to, src, rows, type, 8, round, group, p + 8 == k);
+            for (int i = 0; i < group; i++) src[i] += step[i];
+        }
+        if (p < k) pack_columns(to, src, rows, type, k - p, round, group, true);
+    }
+}
+
+/* Types without a vector load come through float32 strips. */
+static void pack_strips(float *dst, const void *const *row, int n_rows, enum wn_dtype type, int64_t k,
+                        bool round)
+{
+    enum { STRIP = 64 };
+    float strip[NR][STRIP];
+    const void *from[NR];
+    size_t size = wn_dtype_size(type);
+    for (int64_t p = 0; p < k; p += STRIP, dst += STRIP * NR) {
+        int64_t n = wn_left(k, p, STRIP);
+        for (int i = 0; i < n_rows; i++) {
+            from[i] = row[i] ? strip[i] : NULL;
+            if (row[i]) row_to_f32(strip[i], (const char *)row[i] + (size_t)p * size, type, n);
+        }
+        pack_rows(dst, from, NR, n_rows, WN_F32, n, round);
+    }
+}
+
+static void pack_a_f32(void *dst, const void *const *row, int n_rows, enum wn_dtype type, int64_t k)
+{
+    if (type == WN_BF16)
+        pack_rows(dst, row, MR, n_rows, WN_BF16, k, false);
+    else
+        pack_rows(dst, row, MR, n_rows, WN_F32, k, false);
+}
+
+static void pack_a_bf16(void *dst, const void *const *row, int n_rows, enum wn_dtype type, int64_t k)
+{
+    if (type == WN_BF16)
+        pack_rows(dst, row, MR, n_rows, WN_BF16, k, false);
+    else
+        pack_rows(dst, row, MR, n_rows, WN_F32, k, true);
+}
+
+static void pack_w_f32(void *dst, const void *const *row, int n_rows, enum wn_dtype type, int64_t k)
+{
+    if (type == WN_BF16)
+        pack_rows(dst, row, NR, n_rows, WN_BF16, k, false);
+    else if (type == WN_F32)
+        pack_rows(dst, row, NR, n_rows, WN_F32, k, false);
+    else
+        pack_strips(dst, row, n_rows, type, k, false);
+}
+
+static void pack_w_bf16(void *dst, const void *const *row, int n_rows, enum wn_dtype type, int64_t k)
+{
+    if (type == WN_BF16)
+        pack_rows(dst, row, NR, n_rows, WN_BF16, k, false);
+    else if (type == WN_F32)
+        pack_rows(dst, row, NR, n_rows, WN_F32, k, true);
+    else
+        pack_strips(dst, row, n_rows, type, k, true);
+}
+
+WN_INLINE void pack_kn(float *dst, const char *src, size_t stride, int n, enum wn_dtype type, int64_t k,
+                       bool round)
+{
+    const size_t half = type == WN_BF16 ? 16 : 32;
+    const int n0 = n < 8 ? n : 8, n1 = n - n0;
+    for (int64_t p = 0; p < k; p++, dst += NR, src += stride) {
+        v8f v0 = v8_load_n(src, type, n0), v1 = n1 ? v8_load_n(src + half, type, n1) : v8_set(0);
+        v8_store(dst, round ? v8_round_bf16(v0) : v0);
+        v8_store(dst + 8, round ? v8_round_bf16(v1) : v1);
+    }
+}
+
+static void pack_kn_f32(void *dst, const void *src, size_t stride, int n, enum wn_dtype type, int64_t k)
+{
+    if (type == WN_BF16)
+        pack_kn(dst, src, stride, n, WN_BF16, k, false);
+    else
+        pack_kn(dst, src, stride, n, WN_F32, k, false);
+}
+
+static void pack_kn_bf16(void *dst, const void *src, size_t stride, int n, enum wn_dtype type, int64_t k)
+{
+    if (type == WN_BF16)
+        pack_kn(dst, src, stride, n, WN_BF16, k, false);
+    else
+        pack_kn(dst, src, stride, n, WN_F32, k, true);
+}
+
+WN_INLINE void kernel_step(__m256 acc[MR][2], const float *a, const float *w)
+{
+    __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);
+    for (int i = 0; i < MR; i++) {
+        __m256 x = _mm256_broadcast_ss(a + i);
+        acc[i][0] = _mm256_fmadd_ps(x, w0, acc[i][0]);
+        acc[i][1] = _mm256_fmadd_ps(x, w1, acc[i][1]);
+    }
+}
+
+static void kernel(int64_t k, const float *a, const float *w, float *c, int64_t ldc, bool accumulate)
+{
+    __m256 acc[MR][2];
+    for (int i = 0; i < MR; i++) {
+        acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+        _mm_prefetch((const char *)(c + i * ldc), _MM_HINT_T0);
+    }
+    for (; k >= 4; k -= 4, a += 4 * MR, w += 4 * NR) {
+        kernel_step(acc, a, w);
+        kernel_step(acc, a + MR, w + NR);
+        kernel_step(acc, a + 2 * MR, w + 2 * NR);
+        kernel_step(acc, a + 3 * MR, w + 3 * NR);
+    }
+    for (; k > 0; k--, a += MR, w += NR) kernel_step(acc, a, w);
+    for (int i = 0; i < MR; i++, c += ldc) {
+        if (accumulate) {
+            acc[i][0] = _mm256_add_ps(acc[i][0], _mm256_loadu_ps(c));
+            acc[i][1] = _mm256_add_ps(acc[i][1], _mm256_loadu_ps(c + 8));
+        }
+        _mm256_storeu_ps(c, acc[i][0]);
+        _mm256_storeu_ps(c + 8, acc[i][1]);
+    }
+}
+
+static void block(int64_t k, int m_tiles, int n_panels, const void *a, const void *w, size_t w_stride,
+                  float *c, int64_t ldc, bool accumulate)
+{
+    for (int j = 0; j < n_panels; j++)
+        for (int i = 0; i < m_tiles; i++)
+            kernel(k, (const float *)a + i * MR * k, (const float *)((const char *)w + (size_t)j * w_stride),
+                   c + i * MR * ldc + j * NR, ldc, accumulate);
+}
+
+/* M rows of a against N rows of w: M * N sums of eight lanes each. */
+WN_INLINE void dot_tile(int64_t k, const float *a, int64_t lda, const float *w, int64_t ldw, float *c,
+                        int64_t ldc, int M, int N)
+{
+    v8f acc[4][4];
+    for (int i = 0; i < M; i++)
+        for (int j = 0; j < N; j++) acc[i][j] = v8_set(0);
+    int64_t p = 0;
+    for (; p + 8 <= k; p += 8) {
+        v8f x[4];
+        for (int i = 0; i < M; i++) x[i] = v8_load(a + i * lda + p);
+        for (int j = 0; j < N; j++) {
+            v8f y = v8_load(w + j * ldw + p);
+            for (int i = 0; i < M; i++) acc[i][j] = WN_MADD(x[i], y, acc[i][j]);
+        }
+    }
+    if (p < k) {
+        for (int i = 0; i < M; i++)
+            for (int j = 0; j < N; j++)
+                acc[i][j] = WN_MADD(v8_load_n(a + i * lda + p, WN_F32, k - p),
+                                    v8_load_n(w + j * ldw + p, WN_F32, k - p), acc[i][j]);
+    }
+    for (int i = 0; i < M; i++)
+        for (int j = 0; j < N; j++) c[i * ldc + j] += v8_sum(acc[i][j]);
+}
+
+static void dot_3x4(int64_t k, const float *a, int64_t lda, const float *w, int64_t ldw, float *c,
+                    int64_t ldc)
+{
+    dot_tile(k, a, lda, w, ldw, c, ldc, 3, 4);
+}
+
+static void dot_1x4(int64_t k, const float *a, int64_t lda, const float *w, int64_t ldw, float *c,
+                    int64_t ldc)
+{
+    dot_tile(k, a, lda, w, ldw, c, ldc, 1, 4);
+}
+
+static void dot_1x1(int64_t k, const float *a, int64_t lda, const float *w, int64_t ldw, float *c,
+                    int64_t ldc)
+{
+    dot_tile(k, a, lda, w, ldw, c, ldc, 1, 1);
+}
+
+static void dot(int64_t k, const float *a, int64_t lda, int m, const float *w, int64_t ldw, int n, float *c,
+                int64_t ldc)
+{
+    int j = 0;
+    for (; j + 4 <= n; j += 4) {
+        int i = 0;
+        for (; i + 3 <= m; i += 3) dot_3x4(k, a + i * lda, lda, w + j * ldw, ldw, c + i * ldc + j, ldc);
+        for (; i < m; i++) dot_1x4(k, a + i * lda, lda, w + j * ldw, ldw, c + i * ldc + j, ldc);
+    }
+    for (; j < n; j++)
+        for (int i = 0; i < m; i++) dot_1x1(k, a + i * lda, lda, w + j * ldw, ldw, c + i * ldc + j, ldc);
+}
+
+static void to_f32(float *dst, const void *src, enum wn_dtype type, int64_t n)
+{
+    if (type != WN_F16) {
+        row_to_f32(dst, src, type, n);
+        return;
+    }
+    const char *s = src;
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(s + 2 * i))));
+    row_to_f32(dst + i, s + 2 * i, WN_F16, n - i);
+}
+
+static void round_bf16(float *x, int64_t n)
+{
+    row_round_bf16(x, n);
+}
+
+static void scale(float *x, float by, int64_t n)
+{
+    row_scale(x, by, n);
+}
+
+static void end_row(const float *c, int64_t n, const struct wn_row_end *end)
+{
+    row_end(c, n, end);
+}
+
+static void softmax_row(float *s, int lo, int hi, int n, struct wn_softmax_row *r)
+{
+    row_softmax(s, lo, hi, n, r);
+}
+
+void wn_leaf_avx2(struct wn_leaf *leaf)
+{
+    /* A run of 256 keeps a panel of w (16 KB) in the first-level cache; mc x kc and the sums fit the second.
+     */
+    const struct wn_leaf_gemm f32 = {.mr = MR,
+                                     .nr = NR,
+                                     .kr = 1,
+                                     .mc = 192,
+                                     .nc = 256,
+                                     .kc = 256,
+                                     .a_bytes = 4,
+                                     .w_bytes = 4,
+                                     .pack_a = pack_a_f32,
+                                     .pack_w = pack_w_f32,
+                                     .pack_kn = pack_kn_f32,
+                                     .block = block};
+    *leaf = (struct wn_leaf){.isa = "avx2",
+                             .dot = dot,
+                             .to_f32 = to_f32,
+                             .round_bf16 = round_bf16,
+                             .scale = scale,
+                             .end_row = end_row,
+                             .softmax_row = softmax_row};
+    for (int i = 0; i < WN_LEAF_PRODUCTS; i++) leaf->gemm[i] = f32;
+    leaf->gemm[WN_LEAF_BF16].pack_a = pack_a_bf16;
+    leaf->gemm[WN_LEAF_BF16].pack_w = pack_w_bf16;
+    leaf->gemm[WN_LEAF_BF16].pack_kn = pack_kn_bf16;
+}
