@@ -1,0 +1,234 @@
+#include "media/png.h"
+
+#include <errno.h>
+#include <png.h>
+#include <setjmp.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+/* Everything a write needs lives here and not in locals of the function that calls setjmp, where longjmp
+ * would leave them undefined. */
+struct writer {
+    png_structp png;
+    png_infop info;
+    struct wn_new_file file;
+    const uint8_t *rgb;
+    int w, h;
+    png_text *text;
+    size_t n_text;
+    int io_errno; /* of a failed write, or 0 */
+    bool nomem;
+    char message[128];
+};
+
+static void on_error(png_structp png, png_const_charp message)
+{
+    struct writer *w = png_get_error_ptr(png);
+    size_t n = strlen(message);
+    if (n >= sizeof w->message) n = sizeof w->message - 1;
+    memcpy(w->message, message, n);
+    w->message[n] = 0;
+    png_longjmp(png, 1);
+}
+
+static void on_warning(png_structp png, png_const_charp message)
+{
+    (void)png;
+    (void)message;
+}
+
+static png_voidp on_alloc(png_structp png, png_alloc_size_t bytes)
+{
+    struct writer *w = png_get_mem_ptr(png);
+    void *p = wn_alloc(bytes);
+    if (!p) w->nomem = true;
+    return p;
+}
+
+static void on_free(png_structp png, png_voidp p)
+{
+    (void)png;
+    wn_free(p);
+}
+
+static void on_write(png_structp png, png_bytep data, size_t n)
+{
+    struct writer *w = png_get_io_ptr(png);
+    errno = 0;
+    if (fwrite(data, 1, n, w->file.f) == n) return;
+    w->io_errno = errno ? errno : EIO;
+    png_error(png, "write failed");
+}
+
+static void on_flush(png_structp png)
+{
+    (void)png; /* wn_new_file_commit does */
+}
+
+/* 0, or -1 with the reason in `w`. */
+static int encode(struct writer *w)
+{
+    w->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, w, on_error, on_warning, w, on_alloc, on_free);
+    if (!w->png) return -1;
+    if (setjmp(png_jmpbuf(w->png))) return -1;
+    w->info = png_create_info_struct(w->png);
+    if (!w->info) return -1;
+    png_set_write_fn(w->png, w, on_write, on_flush);
+    png_set_IHDR(w->png, w->info, (png_uint_32)w->w, (png_uint_32)w->h, 8, PNG_COLOR_TYPE_RGB,
+                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (w->n_text) png_set_text(w->png, w->info, w->text, (int)w->n_text);
+    png_write_info(w->png, w->info);
+    for (int y = 0; y < w->h; y++) png_write_row(w->png, w->rgb + (size_t)y * 3 * (size_t)w->w);
+    png_write_end(w->png, w->info);
+    return 0;
+}
+
+static bool is_key(const char *key)
+{
+    size_t n = strlen(key);
+    if (n < 1 || n > 79 || key[0] == ' ' || key[n - 1] == ' ') return false;
+    for (const char *p = key; *p; p++)
+        if (*p < 0x20 || *p > 0x7e || (*p == ' ' && p[1] == ' ')) return false;
+    return true;
+}
+
+static bool is_ascii(const char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s > 0x7e) return false;
+    return true;
+}
+
+/* Plain ASCII goes into tEXt, which every reader knows; the rest into iTXt, which is UTF-8. */
+static enum wan_status set_text(struct writer *w, const char *path, const struct wn_media_text *text,
+                                size_t n, struct wn_err *err)
+{
+    enum { MAX_TEXT = 1000, MAX_BYTES = 1 << 24 };
+    static char none[] = "";
+    if (n > MAX_TEXT) return wn_fail(err, WAN_EINVAL, "%s: %zu remarks, more than %d", path, n, MAX_TEXT);
+    if (!n) return WAN_OK;
+    if (!(w->text = wn_zalloc_n(n, sizeof *w->text)))
+        return wn_fail_nomem(err, "remarks", n * sizeof *w->text);
+    for (size_t i = 0; i < n; i++) {
+        size_t length = strlen(text[i].value);
+        if (!is_key(text[i].key))
+            return wn_fail(err, WAN_EINVAL, "%s: \"%s\" cannot be a PNG keyword (1 to 79 ASCII characters)",
+                           path, text[i].key);
+        if (length > MAX_BYTES)
+            return wn_fail(err, WAN_EINVAL, "%s: the remark \"%s\" has %zu bytes, more than %d", path,
+                           text[i].key, length, MAX_BYTES);
+        bool plain = is_ascii(text[i].value);
+        w->text[i].compression = plain ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE;
+        w->text[i].key = (char *)text[i].key;
+        w->text[i].text = (char *)text[i].value;
+        w->text[i].text_length = plain ? length : 0;
+        w->text[i].itxt_length = plain ? 0 : length;
+        w->text[i].lang = w->text[i].lang_key = none;
+    }
+    w->n_text = n;
+    return WAN_OK;
+}
+
+static enum wan_status explain(const struct writer *w, const char *path, struct wn_err *err)
+{
+    if (w->nomem || !w->png) return wn_fail_nomem(err, path, 3ull * (unsigned)w->w * (unsigned)w->h);
+    if (w->io_errno) return wn_fail(err, WAN_EIO, "%s: cannot write: %s", path, strerror(w->io_errno));
+    return wn_fail(err, WAN_EINTERNAL, "%s: libpng: %s", path, w->message[0] ? w->message : "failed");
+}
+
+enum wan_status wn_png_write(const char *path, const uint8_t *rgb, int width, int height,
+                             const struct wn_media_text *text, size_t n_text, struct wn_err *err)
+{
+    if (width < 1 || height < 1 || width > 65535 || height > 65535)
+        return wn_fail(err, WAN_EINVAL, "%s: a PNG of %d x %d pixels: sides must be 1 to 65535", path, width,
+                       height);
+    struct writer w = {.rgb = rgb, .w = width, .h = height};
+    enum wan_status st = set_text(&w, path, text, n_text, err);
+    if (!st) st = wn_new_file_open(&w.file, path, err);
+    if (!st && encode(&w)) st = explain(&w, path, err);
+    if (!st) st = wn_new_file_commit(&w.file, err);
+    if (w.png) png_destroy_write_struct(&w.png, &w.info);
+    wn_new_file_abort(&w.file);
+    wn_free(w.text);
+    return st;
+}
+
+/* The parts of a valid pattern: text, one conversion, text. Every '%' in the texts is doubled. */
+struct pattern {
+    const char *conversion, *rest; /* the '%', and what follows its 'd' */
+    int width;
+    bool zeros;
+};
+
+/* NULL, or what is wrong. */
+static const char *parse_conversion(const char *p, struct pattern *out)
+{
+    *out = (struct pattern){.conversion = p++};
+    if (*p == '0') {
+        out->zeros = true;
+        p++;
+        if (*p < '1' || *p > '9') return "the number after %0 must be 1 to 9";
+    }
+    if (*p >= '1' && *p <= '9') out->width = *p++ - '0';
+    if (*p != 'd')
+        return "only %d, %Nd and %0Nd with N from 1 to 9 stand for the frame number, and %% for a percent "
+               "sign";
+    out->rest = p + 1;
+    return NULL;
+}
+
+static const char *parse_pattern(const char *pattern, struct pattern *out)
+{
+    *out = (struct pattern){0};
+    for (const char *p = wn_path_base(pattern); *p; p++) {
+        if (*p != '%') continue;
+        if (p[1] == '%') {
+            p++;
+            continue;
+        }
+        if (out->conversion) return "the frame number may stand in it only once";
+        const char *why = parse_conversion(p, out);
+        if (why) return why;
+        p = out->rest - 1;
+    }
+    return out->conversion ? NULL : "a frame number such as %04d is missing";
+}
+
+bool wn_frame_pattern_has(const char *path)
+{
+    return strchr(wn_path_base(path), '%') != NULL;
+}
+
+enum wan_status wn_frame_pattern_check(const char *pattern, struct wn_err *err)
+{
+    struct pattern p;
+    const char *why = parse_pattern(pattern, &p);
+    return why ? wn_fail(err, WAN_EINVAL, "%s: not a pattern for frame names: %s", pattern, why) : WAN_OK;
+}
+
+/* Append [from, to) with each doubled '%' made one. */
+static int add_text(struct wn_str *s, const char *from, const char *to)
+{
+    for (const char *p = from; p < to; p++) {
+        if (wn_str_add(s, p, 1)) return -1;
+        if (*p == '%') p++;
+    }
+    return 0;
+}
+
+char *wn_frame_pattern_expand(const char *pattern, int64_t index)
+{
+    struct pattern p;
+    if (index < 0 || parse_pattern(pattern, &p)) return NULL;
+    const char *base = wn_path_base(pattern);
+    struct wn_str s = {0};
+    char *name = NULL;
+    int bad = wn_str_add(&s, pattern, (size_t)(base - pattern)) || add_text(&s, base, p.conversion) ||
+              wn_str_addf(&s, p.zeros ? "%0*lld" : "%*lld", p.width, (long long)index) ||
+              add_text(&s, p.rest, p.rest + strlen(p.rest));
+    if (!bad) name = wn_strdup(s.data);
+    wn_str_release(&s);
+    return name;
+}
