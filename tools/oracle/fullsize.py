@@ -1,0 +1,367 @@
+"""Random checkpoints of the true sizes, outside the repository, and PyTorch's run on them: numbers and times.
+
+    python fullsize.py write DIR [--parts dit t5 vae] [--dit-type bf16|f32] [--dit-layers N] [--t5-layers N]
+    python fullsize.py run DIR dit --wan21 .. [--size 832x480 --frames 81] [--precision f32|bf16] [--impl official|diffusers] [-o F]
+    python fullsize.py run DIR t5|vae.decode|vae.encode --wan21 .. [-o F]
+
+`write` makes a Wan2.1-T2V-1.3B folder in the official layout: weights from the generator (streams `full.dit.NAME`, `full.t5.NAME`,
+`full.vae.NAME`, the scales of tiny.py), written as they are made, so that memory stays small. `run` prints milliseconds per
+forward and writes inputs and output with the names of `wan eval`. --rules runs slowly but as a GPU rounds (README.md); without
+it bf16 is PyTorch's own on the device, which is what to time against.
+"""
+import argparse
+import json
+import os
+import pickle
+import struct
+import sys
+import time
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+
+import common
+import gen
+import tiny
+
+DIT = dict(model_type='t2v', text_len=512, in_dim=16, dim=1536, ffn_dim=8960, freq_dim=256, out_dim=16, num_heads=12,
+           num_layers=30, eps=1e-6)
+T5 = dict(vocab=256384, dim=4096, dim_attn=4096, dim_ffn=10240, num_heads=64, num_layers=24, num_buckets=32,
+          shared_pos=False, dropout=0.0)
+PIECE = 1 << 22  # elements made and written at a time
+
+
+# ---- names and shapes ------------------------------------------------------------------------------------------------
+
+
+def dit_shapes(c, text_dim=4096):
+    d, f, n = c['dim'], c['ffn_dim'], 4 * c['out_dim']
+    linear = {'text_embedding.0': (d, text_dim), 'text_embedding.2': (d, d), 'time_embedding.0': (d, c['freq_dim']),
+              'time_embedding.2': (d, d), 'time_projection.1': (6 * d, d), 'head.head': (n, d)}
+    out = {'patch_embedding.weight': (d, c['in_dim'], 1, 2, 2), 'patch_embedding.bias': (d,), 'head.modulation': (1, 2, d)}
+    for i in range(c['num_layers']):
+        p = f'blocks.{i}'
+        out[f'{p}.modulation'] = (1, 6, d)
+        for a in ('self_attn', 'cross_attn'):
+            linear.update({f'{p}.{a}.{k}': (d, d) for k in 'qkvo'})
+            out.update({f'{p}.{a}.norm_{k}.weight': (d,) for k in 'qk'})
+        out.update({f'{p}.norm3.weight': (d,), f'{p}.norm3.bias': (d,)})
+        linear.update({f'{p}.ffn.0': (f, d), f'{p}.ffn.2': (d, f)})
+    for k, s in linear.items():
+        out.update({f'{k}.weight': s, f'{k}.bias': s[:1]})
+    return dict(sorted(out.items()))
+
+
+def t5_shapes(c):
+    d, a, f = c['dim'], c['dim_attn'], c['dim_ffn']
+    out = {'token_embedding.weight': (c['vocab'], d), 'norm.weight': (d,)}
+    for i in range(c['num_layers']):
+        p = f'blocks.{i}'
+        out.update({f'{p}.norm1.weight': (d,), f'{p}.norm2.weight': (d,), f'{p}.attn.o.weight': (d, a),
+                    f'{p}.ffn.gate.0.weight': (f, d), f'{p}.ffn.fc1.weight': (f, d), f'{p}.ffn.fc2.weight': (d, f),
+                    f'{p}.pos_embedding.embedding.weight': (c['num_buckets'], c['num_heads'])})
+        out.update({f'{p}.attn.{k}.weight': (a, d) for k in 'qkv'})
+    return out
+
+
+def vae_shapes(official):
+    with torch.device('meta'):
+        model = official.WanVAE_(dim=96, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
+                                 temperal_downsample=[False, True, True], dropout=0.0)
+    return {k: tuple(v.shape) for k, v in model.state_dict().items()}
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+
+def pieces(stream, shape, rule, half):
+    """The bytes of one tensor, a piece at a time."""
+    scale, offset, _ = rule
+    n = int(np.prod(shape, dtype=np.int64))
+    for a in range(0, n, PIECE):
+        v = gen.uniform(stream, (min(PIECE, n - a),), scale, offset, start=a)
+        yield (gen.bf16_bits(v) if half else v).tobytes()
+
+
+def write_safetensors(path, prefix, shapes, rule, half):
+    header, at = {'__metadata__': {'format': 'pt'}}, 0
+    for k, s in shapes.items():
+        size = int(np.prod(s, dtype=np.int64)) * (2 if half(k, s) else 4)
+        header[k] = {'dtype': 'BF16' if half(k, s) else 'F32', 'shape': list(s), 'data_offsets': [at, at + size]}
+        at += size
+    text = json.dumps(header, separators=(',', ':')).encode()
+    text += b' ' * (-len(text) % 8)
+    with open(path, 'wb') as f:
+        f.write(struct.pack('<Q', len(text)) + text)
+        for k, s in shapes.items():
+            for piece in pieces(prefix + k, s, rule(k, s), half(k, s)):
+                f.write(piece)
+
+
+class Storage:
+
+    def __init__(self, kind, key, n):
+        self.id = ('storage', kind, key, 'cpu', n)
+
+
+class Tensor:
+
+    def __init__(self, storage, shape):
+        self.storage, self.shape = storage, shape
+
+    def __reduce__(self):
+        stride = tuple(int(np.prod(self.shape[i + 1:], dtype=np.int64)) for i in range(len(self.shape)))
+        return torch._utils._rebuild_tensor_v2, (self.storage, 0, self.shape, stride, False, OrderedDict())
+
+
+class Pickler(pickle.Pickler):
+
+    def persistent_id(self, obj):
+        return obj.id if isinstance(obj, Storage) else None
+
+
+def write_pth(path, prefix, shapes, rule, half):
+    """A torch.save archive, as torch writes it (stored entries, data 64-byte aligned), without holding it in memory."""
+    import io
+    root, kind = path.stem, torch.BFloat16Storage if half else torch.FloatStorage
+    state = OrderedDict((k, Tensor(Storage(kind, str(i), int(np.prod(s, dtype=np.int64))), s))
+                        for i, (k, s) in enumerate(shapes.items()))
+    buffer = io.BytesIO()
+    Pickler(buffer, 2).dump(state)
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED, allowZip64=True) as z:
+
+        def entry(name, chunks, size):
+            info = zipfile.ZipInfo(f'{root}/{name}')
+            info.file_size = size
+            pad = -(z.fp.tell() + 30 + len(info.filename) + 4) % 64
+            info.extra = struct.pack('<2sH', b'FB', pad) + b'Z' * pad
+            with z.open(info, 'w') as f:
+                for c in chunks:
+                    f.write(c)
+
+        entry('data.pkl', [buffer.getvalue()], buffer.tell())
+        entry('byteorder', [b'little'], 6)
+        for i, (k, s) in enumerate(shapes.items()):
+            size = int(np.prod(s, dtype=np.int64)) * (2 if half else 4)
+            entry(f'data/{i}', pieces(prefix + k, s, rule(k, s), half), size)
+        entry('version', [b'3\n'], 2)
+
+
+def write(a):
+    folder = Path(a.folder)
+    if folder.resolve().is_relative_to(common.ROOT):
+        sys.exit(f'{folder}: inside the repository; these files are gigabytes')
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = {'dit': lambda: write_dit(folder, a), 't5': lambda: write_t5(folder, a), 'vae': lambda: write_vae(folder, a)}
+    for part in a.parts:
+        start = time.time()
+        path = jobs[part]()
+        print(f'{path}: {path.stat().st_size / 2**30:.2f} GiB, {time.time() - start:.0f} s', flush=True)
+
+
+def write_dit(folder, a):
+    config = {**DIT, 'num_layers': a.dit_layers or DIT['num_layers']}
+    tiny.save_config(folder, config)
+    path = folder / 'diffusion_pytorch_model.safetensors'
+    half = lambda k, s: a.dit_type == 'bf16'  # like a converted file: everything in one type
+    write_safetensors(path, 'full.dit.', dit_shapes(config), tiny.dit_rule, half)
+    return path
+
+
+def write_t5(folder, a):
+    path = folder / 'models_t5_umt5-xxl-enc-bf16.pth'
+    write_pth(path, 'full.t5.', t5_shapes({**T5, 'num_layers': a.t5_layers or T5['num_layers']}), tiny.t5_rule, True)
+    return path
+
+
+def write_vae(folder, a):
+    if not a.wan21:
+        sys.exit('--parts vae needs --wan21 (the shapes come from the official class)')
+    path = folder / 'Wan2.1_VAE.pth'
+    write_pth(path, 'full.vae.', vae_shapes(common.load_official(a.wan21, 'wan21').vae), tiny.vae_rule, False)
+    return path
+
+
+# ---- running ---------------------------------------------------------------------------------------------------------
+
+
+def sdpa(q, k, v, q_lens=None, k_lens=None, softmax_scale=None, **ignored):
+    """PyTorch's fused attention for timing: one sequence without padding."""
+    kind = torch.bfloat16 if torch.is_autocast_enabled(q.device.type) or v.dtype == torch.bfloat16 else torch.float32
+    n = int(k_lens[0]) if k_lens is not None else k.size(1)
+    q, k, v = (u.transpose(1, 2).to(kind) for u in (q, k[:, :n], v[:, :n]))
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=softmax_scale).transpose(1, 2).float()
+
+
+class Run:
+    """Where and how a forward runs: `with run:` around it."""
+
+    def __init__(self, a):
+        self.device, self.precision, self.rules = torch.device(a.device), a.precision, a.rules
+
+    def __enter__(self):
+        if self.rules or self.precision == 'f32':
+            self.inner = [common.official_run(self.precision)]
+        else:
+            self.inner = [torch.no_grad(), torch.amp.autocast(self.device.type, torch.bfloat16)]
+        self.saved = torch.cuda.amp.autocast
+        if self.device.type == 'cpu' and not self.rules:
+            # the official code's regions name CUDA: on the CPU, `dtype=float32` means no autocast
+            torch.cuda.amp.autocast = lambda dtype=torch.bfloat16, enabled=True: torch.amp.autocast(
+                'cpu', torch.bfloat16, enabled=enabled and dtype != torch.float32 and self.precision == 'bf16')
+        for c in self.inner:
+            c.__enter__()
+
+    def __exit__(self, *exc):
+        torch.cuda.amp.autocast = self.saved
+        for c in reversed(self.inner):
+            c.__exit__(*exc)
+
+
+def timed(a, forward):
+    times = []
+    for i in range(a.repeat):
+        start = time.perf_counter()
+        out = forward()
+        if a.device == 'cuda':
+            torch.cuda.synchronize()
+        times.append((time.perf_counter() - start) * 1000)
+    print(json.dumps({'part': a.part, 'impl': a.impl, 'precision': a.precision, 'device': a.device, 'threads': torch.get_num_threads(),
+                      'ms': [round(t, 1) for t in times], 'best_ms': round(min(times), 1)}), flush=True)
+    return out
+
+
+def load_dit(a, wan):
+    folder = Path(a.folder)
+    config = {k: v for k, v in json.loads((folder / 'config.json').read_text()).items() if not k.startswith('_')}
+    state = {}
+    # Official parameters are float32; plain bf16 (diffusers' pipelines) keeps them bf16.
+    kind = torch.float32 if a.impl == 'official' or a.precision == 'f32' else torch.bfloat16
+    with safe_open(str(folder / 'diffusion_pytorch_model.safetensors'), 'pt') as f:
+        for k in f.keys():
+            state[k] = f.get_tensor(k).to(a.device, kind)
+    if a.impl == 'official':
+        with torch.device('meta'):
+            model = wan.model.WanModel(**config)
+        model.freqs = torch.cat([wan.model.rope_params(1024, n) for n in (44, 42, 42)], 1)
+        model.load_state_dict(state, assign=True)
+        return model.eval()
+    from diffusers import WanTransformer3DModel
+    from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
+    model = WanTransformer3DModel(num_layers=config['num_layers'], num_attention_heads=config['num_heads'], attention_head_dim=128,
+                                  ffn_dim=config['ffn_dim'], in_channels=16, out_channels=16, text_dim=4096)
+    state = convert_wan_transformer_to_diffusers(state)
+    keep = model.state_dict()  # norms and modulation stay float32, as diffusers does
+    model.load_state_dict({k: v.to(keep[k].dtype) if 'norm' in k or 'scale_shift' in k else v for k, v in state.items()}, assign=True)
+    return model.eval()
+
+
+def run_dit(a, wan):
+    w, h = map(int, a.size.split('x'))
+    shape = (16, (a.frames - 1) // 4 + 1, h // 8, w // 8)
+    x = common.uniform('full.input.x', shape, 3**0.5).to(a.device)
+    context = common.uniform('full.input.context', (a.text_rows, 4096), 1.0).to(a.device)
+    t = torch.tensor([a.t], dtype=torch.float32, device=a.device)
+    tokens = shape[1] * (shape[2] // 2) * (shape[3] // 2)
+    print(f'{tokens} tokens')
+    model = load_dit(a, wan)
+    if not a.rules:
+        wan.model.flash_attention = sdpa
+    if a.impl == 'official':
+        forward = lambda: model([x], t=t, context=[context], seq_len=tokens)[0]
+    else:
+        kind = torch.bfloat16 if a.precision == 'bf16' else torch.float32
+        padded = torch.cat([context, context.new_zeros(512 - a.text_rows, 4096)])[None].to(kind)
+        forward = lambda: model(x[None].to(kind), t, padded, return_dict=False)[0][0].float()
+    with torch.no_grad() if a.impl == 'diffusers' else Run(a):
+        v = timed(a, forward)
+    return dict(x=x, t=t, context=context, v=v)
+
+
+def run_t5(a, wan):
+    """Layer by layer, so that a float32 run needs one layer's memory."""
+    state = torch.load(Path(a.folder) / 'models_t5_umt5-xxl-enc-bf16.pth', mmap=True, weights_only=True)
+    layers = sum(k.endswith('norm1.weight') for k in state)
+    u = gen.uniform('full.input.ids', (a.text_rows,))
+    ids = torch.from_numpy((3 + (u + 1) * 0.5 * (T5['vocab'] - 3)).astype(np.int64))
+    ids[-1] = 1
+    kind = torch.float32 if a.precision == 'f32' else torch.bfloat16
+    c = T5
+
+    def forward():
+        x = state['token_embedding.weight'][ids][None].to(kind)
+        with torch.device('meta'):
+            block = wan.t5.T5SelfAttention(c['dim'], c['dim_attn'], c['dim_ffn'], c['num_heads'], c['num_buckets'], False, 0.0)
+        for i in range(layers):
+            p = f'blocks.{i}.'
+            block.load_state_dict({k[len(p):]: v.to(kind) for k, v in state.items() if k.startswith(p)}, assign=True)
+            x = block.eval()(x)
+        norm = wan.t5.T5LayerNorm(c['dim'])
+        norm.weight.data = state['norm.weight'].to(kind)
+        return norm(x)[0]
+
+    with common.official_run('pure' if kind == torch.bfloat16 and a.rules else 'f32'):
+        return dict(ids=ids, context=timed(a, forward))
+
+
+def run_vae(a, wan):
+    wrapper = wan.vae.WanVAE(vae_pth=str(Path(a.folder) / 'Wan2.1_VAE.pth'), device='cpu')
+    w, h = map(int, a.size.split('x'))
+    if a.part == 'vae.decode':
+        names, shape, scale = ('latent', 'video'), (16, (a.frames - 1) // 4 + 1, h // 8, w // 8), 1.75
+    else:
+        names, shape, scale = ('video', 'latent'), (3, a.frames, h, w), 1.0
+    value = common.uniform(f'full.input.{names[0]}', shape, scale)
+    with common.official_run('f32'):
+        out = timed(a, lambda: getattr(wrapper, a.part[4:])([value])[0])
+    return {names[0]: value, names[1]: out}
+
+
+def run(a):
+    if a.threads:
+        torch.set_num_threads(a.threads)
+    if a.part.startswith('vae'):
+        a.precision = 'f32'  # as officially
+    wan = common.load_official(a.wan21, 'wan21')
+    out = {'dit': run_dit, 't5': run_t5, 'vae.decode': run_vae, 'vae.encode': run_vae}[a.part](a, wan)
+    for k, v in out.items():
+        print(f'{k}: {list(v.shape)} std {v.float().std(correction=0):.3f} max {v.float().abs().max():.3f}')
+    if a.output:
+        common.save(a.output, out)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub = p.add_subparsers(dest='command', required=True)
+    w = sub.add_parser('write')
+    w.add_argument('folder')
+    w.add_argument('--parts', nargs='+', choices=['dit', 't5', 'vae'], default=['dit', 't5', 'vae'])
+    w.add_argument('--dit-type', choices=['bf16', 'f32'], default='bf16')
+    w.add_argument('--dit-layers', type=int)
+    w.add_argument('--t5-layers', type=int)
+    w.add_argument('--wan21')
+    r = sub.add_parser('run')
+    r.add_argument('folder')
+    r.add_argument('part', choices=['dit', 't5', 'vae.decode', 'vae.encode'])
+    r.add_argument('--wan21', required=True)
+    r.add_argument('--size', default='480x320')
+    r.add_argument('--frames', type=int, default=17)
+    r.add_argument('--text-rows', type=int, default=77)
+    r.add_argument('--t', type=float, default=875.0)
+    r.add_argument('--precision', choices=['f32', 'bf16'], default='bf16')
+    r.add_argument('--rules', action='store_true', help="round as a GPU does, instead of the device's own bf16")
+    r.add_argument('--impl', choices=['official', 'diffusers'], default='official')
+    r.add_argument('--device', default='cpu')
+    r.add_argument('--threads', type=int)
+    r.add_argument('--repeat', type=int, default=1)
+    r.add_argument('-o', '--output')
+    a = p.parse_args()
+    (write if a.command == 'write' else run)(a)
+
+
+if __name__ == '__main__':
+    main()
