@@ -12,28 +12,38 @@ struct wn_weight {
     enum wn_dtype type;
     int n_dims;
     int64_t dim[WN_MAX_DIMS];
-    const void *data; /* inside a mapped file (any alignment), or memory of the set when the file's layout is not ours */
+    const void *data; /* inside a mapped file (any alignment), or memory of the set when the file's layout is
+                         not ours */
     size_t bytes;
     const char *file; /* path of the file it came from, for messages */
 };
 
-struct wn_weights; /* a set of tensors from one or several files; immutable once open; shareable between threads */
+struct wn_weights; /* a set of tensors from one or several files; immutable once open; shareable between
+                      threads */
 
-/* `path`: a .safetensors file, a .pth/.pt/.ckpt zip archive, an index (.safetensors.index.json: all its shards), or a
- * folder (its index, else all its .safetensors files). The kind is decided by content, not by extension. Everything read
- * from the file is checked: offsets, sizes, overlaps, shapes times type, duplicates. */
+/* `path`: a .safetensors file, a .pth/.pt/.ckpt zip archive, an index (.safetensors.index.json: all its
+ * shards), or a folder (its index, else all its .safetensors files). The kind is decided by content, not by
+ * extension. Everything read from the file is checked: offsets, sizes, overlaps, shapes times type,
+ * duplicates. */
 enum wan_status wn_weights_open(struct wn_weights **w, const char *path, struct wn_err *err);
+/* Several files as one set; `path` is what they are called together. */
+enum wan_status wn_weights_open_files(struct wn_weights **w, const char *path, const char *const *files,
+                                      size_t n, struct wn_err *err);
 void wn_weights_close(struct wn_weights *w); /* NULL is fine */
 
+/* Keep only the tensors whose names start with `prefix`, without it. Before the set is shared. */
+void wn_weights_strip_prefix(struct wn_weights *w, const char *prefix);
+
 size_t wn_weights_count(const struct wn_weights *w);
-const struct wn_weight *wn_weights_at(const struct wn_weights *w, size_t i); /* in name order */
+const struct wn_weight *wn_weights_at(const struct wn_weights *w, size_t i);           /* in name order */
 const struct wn_weight *wn_weights_find(const struct wn_weights *w, const char *name); /* NULL: not there */
 const char *wn_weights_path(const struct wn_weights *w);
 /* A value of the safetensors __metadata__ object, or NULL. */
 const char *wn_weights_metadata(const struct wn_weights *w, const char *key);
-int64_t wn_weights_n_elems(const struct wn_weights *w);  /* parameters in all */
-size_t wn_weights_n_bytes(const struct wn_weights *w);   /* bytes of tensor data mapped */
-/* Pages of all tensors may leave this process (they stay in the page cache): between the experts of a run, after T5. */
+int64_t wn_weights_n_elems(const struct wn_weights *w); /* parameters in all */
+size_t wn_weights_n_bytes(const struct wn_weights *w);  /* bytes of tensor data mapped */
+/* Pages of all tensors may leave this process (they stay in the page cache): between the experts of a run,
+ * after T5. */
 void wn_weights_release_pages(const struct wn_weights *w);
 
 /* Write tensors to a safetensors file, whole or not at all. */
