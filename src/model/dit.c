@@ -198,38 +198,38 @@ static int64_t n_keys_of(int64_t n, int64_t text_len)
     return n < text_len ? n + 1 : n;
 }
 
-/* Host rows of all contexts, a zero row after each that is shorter than text_len, and the log weights of the
- * keys. */
-static void pack_contexts(const struct wn_dit *m, const struct wn_dit_text *t, const float *const *context,
-                          const int64_t *n, float *rows, float *log_weight)
-{
-    size_t width = (size_t)m->cfg.text_dim;
-    for (int i = 0; i < t->n_seq; i++) {
-        int64_t first = t->seg[i], keys = t->seg[i + 1] - first;
-        memset(log_weight + first, 0, (size_t)keys * sizeof *log_weight);
-        memcpy(rows + (size_t)first * width, context[i], (size_t)n[i] * width * sizeof *rows);
-        if (keys == n[i]) continue;
-        memset(rows + (size_t)(first + n[i]) * width, 0, width * sizeof *rows);
-        log_weight[first + n[i]] = (float)log((double)(m->cfg.text_len - n[i]));
-    }
-}
-
-/* ctx [keys, D] in the current scope; sets t->log_weight */
-static struct wn_tensor embed_text(struct wn_exec *ex, const struct wn_dit *m, struct wn_dit_text *t,
-                                   const float *const *context, const int64_t *n)
+/* Log weights of the keys: 0 for a real row, the logarithm of their number for the padding rows. */
+static void upload_log_weights(struct wn_exec *ex, const struct wn_dit *m, struct wn_dit_text *t,
+                               const int64_t *n)
 {
     int64_t keys = t->seg[t->n_seq];
-    struct wn_tensor shape = wn_shape_of(WN_F32, keys, m->cfg.text_dim), none = {0};
-    float *rows = wn_alloc(wn_n_bytes(shape)), *lw = wn_alloc_n((size_t)keys, sizeof *lw);
-    struct wn_tensor x = none;
-    if (rows && lw) {
-        pack_contexts(m, t, context, n, rows, lw);
+    float *lw = wn_zalloc_n((size_t)keys, sizeof *lw);
+    if (!lw) {
+        wn_fail_nomem(&ex->err, "the text context", (unsigned long long)keys * sizeof *lw);
+        return;
+    }
+    for (int i = 0; i < t->n_seq; i++)
+        if (t->seg[i + 1] - t->seg[i] > n[i])
+            lw[t->seg[i] + n[i]] = (float)log((double)(m->cfg.text_len - n[i]));
+    t->log_weight = wn_retain(ex, wn_upload(ex, wn_shape_of(WN_F32, keys), lw));
+    wn_free(lw);
+}
+
+/* ctx [keys, D] in the current scope: the contexts, with a zero row after each that is shorter than text_len,
+ * through the text embedding. */
+static struct wn_tensor embed_text(struct wn_exec *ex, const struct wn_dit *m, const struct wn_dit_text *t,
+                                   const float *const *context, const int64_t *n)
+{
+    size_t width = (size_t)m->cfg.text_dim;
+    struct wn_tensor shape = wn_shape_of(WN_F32, t->seg[t->n_seq], m->cfg.text_dim), x = {0};
+    float *rows = wn_zalloc(wn_n_bytes(shape));
+    if (rows) {
+        for (int i = 0; i < t->n_seq; i++)
+            memcpy(rows + (size_t)t->seg[i] * width, context[i], (size_t)n[i] * width * sizeof *rows);
         x = wn_upload(ex, shape, rows);
-        t->log_weight = wn_retain(ex, wn_upload(ex, wn_shape_of(WN_F32, keys), lw));
     } else
         wn_fail_nomem(&ex->err, "the text context", wn_n_bytes(shape));
     wn_free(rows);
-    wn_free(lw);
     x = wn_linear(ex, .x = x, .w = m->text0.w, .b = m->text0.b, .act = WN_ACT_GELU_TANH);
     x = wn_linear(ex, .x = x, .w = m->text2.w, .b = m->text2.b);
     wn_name(ex, x, "text");
@@ -273,31 +273,59 @@ static struct wn_dit_text *text_alloc(struct wn_exec *ex, const struct wn_dit *m
     return t;
 }
 
+/* Hand a finished text over, or free it after a failure. */
+static enum wan_status text_done(struct wn_exec *ex, struct wn_dit_text *t, struct wn_dit_text **out)
+{
+    if (wn_ok(ex))
+        *out = t;
+    else
+        wn_dit_text_free(t);
+    return ex->err.code;
+}
+
+static bool check_rows(struct wn_exec *ex, const struct wn_dit *m, int n_seq, const int64_t *n)
+{
+    if (n_seq < 1 || n_seq > MAX_SEQ) {
+        wn_exec_fail(ex, WAN_EINVAL, "%d sequences in one forward: 1 to %d are possible", n_seq, MAX_SEQ);
+        return false;
+    }
+    for (int i = 0; i < n_seq; i++)
+        if (n[i] < 0 || n[i] > m->cfg.text_len) {
+            wn_exec_fail(ex, WAN_EINVAL, "text of %lld tokens: this transformer takes at most %lld",
+                         (long long)n[i], (long long)m->cfg.text_len);
+            return false;
+        }
+    return true;
+}
+
 enum wan_status wn_dit_text_new(struct wn_dit_text **out, struct wn_exec *ex, const struct wn_dit *m,
                                 int n_seq, const float *const *context, const int64_t *n)
 {
     *out = NULL;
-    if (!wn_ok(ex)) return ex->err.code;
-    if (n_seq < 1 || n_seq > MAX_SEQ)
-        return wn_exec_fail(ex, WAN_EINVAL, "%d sequences in one forward: 1 to %d are possible", n_seq,
-                            MAX_SEQ);
-    for (int i = 0; i < n_seq; i++)
-        if (n[i] < 0 || n[i] > m->cfg.text_len)
-            return wn_exec_fail(ex, WAN_EINVAL, "text of %lld tokens: this transformer takes at most %lld",
-                                (long long)n[i], (long long)m->cfg.text_len);
+    if (!wn_ok(ex) || !check_rows(ex, m, n_seq, n)) return ex->err.code;
     struct wn_dit_text *t = text_alloc(ex, m, n_seq, n);
     if (!t) return ex->err.code;
     struct wn_scope scope;
     wn_scope_begin(ex, &scope);
-    struct wn_tensor ctx = embed_text(ex, m, t, context, n);
-    text_keys(ex, m, t, ctx);
+    upload_log_weights(ex, m, t, n);
+    text_keys(ex, m, t, embed_text(ex, m, t, context, n));
     wn_scope_end(ex, &scope);
-    if (!wn_ok(ex)) {
-        wn_dit_text_free(t);
-        return ex->err.code;
-    }
-    *out = t;
-    return WAN_OK;
+    return text_done(ex, t, out);
+}
+
+enum wan_status wn_dit_text_from_rows(struct wn_dit_text **out, struct wn_exec *ex, const struct wn_dit *m,
+                                      const float *rows, int64_t n)
+{
+    *out = NULL;
+    if (!wn_ok(ex) || !check_rows(ex, m, 1, &n)) return ex->err.code;
+    struct wn_dit_text *t = text_alloc(ex, m, 1, &n);
+    if (!t) return ex->err.code;
+    struct wn_scope scope;
+    wn_scope_begin(ex, &scope);
+    upload_log_weights(ex, m, t, &n);
+    text_keys(ex, m, t, wn_upload(ex, wn_shape_of(WN_F32, t->seg[1], m->cfg.dim), rows));
+    wn_scope_end(ex, &scope);
+    return text_done(ex, t, out);
 }
 
 void wn_dit_text_free(struct wn_dit_text *t)
@@ -594,6 +622,15 @@ enum wan_status wn_dit_forward(struct wn_exec *ex, const struct wn_dit *m, const
     unpatchify(ex, &p, x, v);
     wn_scope_end(ex, &outer);
     return ex->err.code;
+}
+
+struct wn_tensor wn_dit_block_forward(struct wn_exec *ex, const struct wn_dit *m, int block,
+                                      struct wn_tensor x, struct wn_tensor e0, const struct wn_dit_grid *grid,
+                                      const struct wn_dit_text *text)
+{
+    struct pass p = {.m = m, .grid = grid, .text = text, .n_seq = 1, .T = x.dim[0], .e0 = e0};
+    p.q_seg[1] = p.T;
+    return block_forward(ex, &p, block, x, 1);
 }
 
 double wn_dit_flops(const struct wn_dit_config *c, int64_t tokens, int64_t text_keys)

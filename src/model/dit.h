@@ -54,6 +54,16 @@ enum wan_status wn_dit_forward(struct wn_exec *ex, const struct wn_dit *dit, con
                                const struct wn_dit_text *text, int64_t latent_h, int64_t latent_w,
                                const struct wn_dit_sequence *seq, int n_seq, float *const *v);
 
+/* Pieces of a forward, for tests at true widths: the text of one sequence from rows that are embedded already
+ * (rows [n + 1, dim] f32 host memory, the last one standing for all padding, or [n, dim] when n is text_len)
+ * ... */
+enum wan_status wn_dit_text_from_rows(struct wn_dit_text **text, struct wn_exec *ex, const struct wn_dit *dit,
+                                      const float *rows, int64_t n);
+/* ... and one block: x [T, dim] f32 (consumed), e0 [1, 6, dim] f32 -> [T, dim] f32. grid->rope [T, HD]. */
+struct wn_tensor wn_dit_block_forward(struct wn_exec *ex, const struct wn_dit *dit, int block,
+                                      struct wn_tensor x, struct wn_tensor e0, const struct wn_dit_grid *grid,
+                                      const struct wn_dit_text *text);
+
 /* Multiply-adds times two of one forward of `tokens` tokens and `text` keys for one sequence: for --plan and
  * bench. */
 double wn_dit_flops(const struct wn_dit_config *config, int64_t tokens, int64_t text_keys);
