@@ -158,38 +158,31 @@ static void pack_kn_bf16(void *dst, const void *src, size_t stride, int n, enum 
         pack_kn(dst, src, stride, n, WN_F32, k, true);
 }
 
-WN_INLINE void kernel_step(__m256 acc[MR][2], const float *a, const float *w)
-{
-    __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);
-    for (int i = 0; i < MR; i++) {
-        __m256 x = _mm256_broadcast_ss(a + i);
-        acc[i][0] = _mm256_fmadd_ps(x, w0, acc[i][0]);
-        acc[i][1] = _mm256_fmadd_ps(x, w1, acc[i][1]);
-    }
-}
+/* The sums have names of their own: in an array, compilers keep copies of them in memory. */
+#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
+#define ROW_ZERO(i) __m256 lo##i = _mm256_setzero_ps(), hi##i = lo##i;
+#define ROW_STEP(i)                        \
+    x = _mm256_broadcast_ss(a + i);        \
+    lo##i = _mm256_fmadd_ps(x, w0, lo##i); \
+    hi##i = _mm256_fmadd_ps(x, w1, hi##i);
+#define ROW_ADD(i)                                              \
+    lo##i = _mm256_add_ps(lo##i, _mm256_loadu_ps(c + i * ldc)); \
+    hi##i = _mm256_add_ps(hi##i, _mm256_loadu_ps(c + i * ldc + 8));
+#define ROW_STORE(i)                      \
+    _mm256_storeu_ps(c + i * ldc, lo##i); \
+    _mm256_storeu_ps(c + i * ldc + 8, hi##i);
 
 static void kernel(int64_t k, const float *a, const float *w, float *c, int64_t ldc, bool accumulate)
 {
-    __m256 acc[MR][2];
-    for (int i = 0; i < MR; i++) {
-        acc[i][0] = acc[i][1] = _mm256_setzero_ps();
-        _mm_prefetch((const char *)(c + i * ldc), _MM_HINT_T0);
+    EACH_ROW(ROW_ZERO)
+    for (; k > 0; k--, a += MR, w += NR) {
+        __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8), x;
+        EACH_ROW(ROW_STEP)
     }
-    for (; k >= 4; k -= 4, a += 4 * MR, w += 4 * NR) {
-        kernel_step(acc, a, w);
-        kernel_step(acc, a + MR, w + NR);
-        kernel_step(acc, a + 2 * MR, w + 2 * NR);
-        kernel_step(acc, a + 3 * MR, w + 3 * NR);
+    if (accumulate) {
+        EACH_ROW(ROW_ADD)
     }
-    for (; k > 0; k--, a += MR, w += NR) kernel_step(acc, a, w);
-    for (int i = 0; i < MR; i++, c += ldc) {
-        if (accumulate) {
-            acc[i][0] = _mm256_add_ps(acc[i][0], _mm256_loadu_ps(c));
-            acc[i][1] = _mm256_add_ps(acc[i][1], _mm256_loadu_ps(c + 8));
-        }
-        _mm256_storeu_ps(c, acc[i][0]);
-        _mm256_storeu_ps(c + 8, acc[i][1]);
-    }
+    EACH_ROW(ROW_STORE)
 }
 
 static void block(int64_t k, int m_tiles, int n_panels, const void *a, const void *w, size_t w_stride,
@@ -201,48 +194,71 @@ static void block(int64_t k, int m_tiles, int n_panels, const void *a, const voi
                    c + i * MR * ldc + j * NR, ldc, accumulate);
 }
 
-/* M rows of a against N rows of w: M * N sums of eight lanes each. */
-WN_INLINE void dot_tile(int64_t k, const float *a, int64_t lda, const float *w, int64_t ldw, float *c,
-                        int64_t ldc, int M, int N)
-{
-    v8f acc[4][4];
-    for (int i = 0; i < M; i++)
-        for (int j = 0; j < N; j++) acc[i][j] = v8_set(0);
-    int64_t p = 0;
-    for (; p + 8 <= k; p += 8) {
-        v8f x[4];
-        for (int i = 0; i < M; i++) x[i] = v8_load(a + i * lda + p);
-        for (int j = 0; j < N; j++) {
-            v8f y = v8_load(w + j * ldw + p);
-            for (int i = 0; i < M; i++) acc[i][j] = WN_MADD(x[i], y, acc[i][j]);
-        }
-    }
-    if (p < k) {
-        for (int i = 0; i < M; i++)
-            for (int j = 0; j < N; j++)
-                acc[i][j] = WN_MADD(v8_load_n(a + i * lda + p, WN_F32, k - p),
-                                    v8_load_n(w + j * ldw + p, WN_F32, k - p), acc[i][j]);
-    }
-    for (int i = 0; i < M; i++)
-        for (int j = 0; j < N; j++) c[i * ldc + j] += v8_sum(acc[i][j]);
-}
+/* One row of a against four rows of w, and three rows of a against them: the sums are named as in `kernel`.
+ */
+#define DOT_ZERO(i) v8f s##i##0 = v8_set(0), s##i##1 = s##i##0, s##i##2 = s##i##0, s##i##3 = s##i##0;
+#define DOT_STEP(i, load)              \
+    x = load(a + i * lda + p);         \
+    s##i##0 = WN_MADD(x, y0, s##i##0); \
+    s##i##1 = WN_MADD(x, y1, s##i##1); \
+    s##i##2 = WN_MADD(x, y2, s##i##2); \
+    s##i##3 = WN_MADD(x, y3, s##i##3);
+#define DOT_W(load) \
+    v8f y0 = load(w + p), y1 = load(w + ldw + p), y2 = load(w + 2 * ldw + p), y3 = load(w + 3 * ldw + p), x;
+#define DOT_SUM(i)                     \
+    c[i * ldc] += v8_sum(s##i##0);     \
+    c[i * ldc + 1] += v8_sum(s##i##1); \
+    c[i * ldc + 2] += v8_sum(s##i##2); \
+    c[i * ldc + 3] += v8_sum(s##i##3);
+#define LOAD_REST(p) v8_load_n(p, WN_F32, k & 7)
 
 static void dot_3x4(int64_t k, const float *a, int64_t lda, const float *w, int64_t ldw, float *c,
                     int64_t ldc)
 {
-    dot_tile(k, a, lda, w, ldw, c, ldc, 3, 4);
+    DOT_ZERO(0)
+    DOT_ZERO(1)
+    DOT_ZERO(2)
+    int64_t p = 0;
+    for (; p + 8 <= k; p += 8) {
+        DOT_W(v8_load)
+        DOT_STEP(0, v8_load)
+        DOT_STEP(1, v8_load)
+        DOT_STEP(2, v8_load)
+    }
+    if (p < k) {
+        DOT_W(LOAD_REST)
+        DOT_STEP(0, LOAD_REST)
+        DOT_STEP(1, LOAD_REST)
+        DOT_STEP(2, LOAD_REST)
+    }
+    DOT_SUM(0)
+    DOT_SUM(1)
+    DOT_SUM(2)
 }
 
 static void dot_1x4(int64_t k, const float *a, int64_t lda, const float *w, int64_t ldw, float *c,
                     int64_t ldc)
 {
-    dot_tile(k, a, lda, w, ldw, c, ldc, 1, 4);
+    DOT_ZERO(0)
+    int64_t p = 0;
+    for (; p + 8 <= k; p += 8) {
+        DOT_W(v8_load)
+        DOT_STEP(0, v8_load)
+    }
+    if (p < k) {
+        DOT_W(LOAD_REST)
+        DOT_STEP(0, LOAD_REST)
+    }
+    DOT_SUM(0)
 }
 
-static void dot_1x1(int64_t k, const float *a, int64_t lda, const float *w, int64_t ldw, float *c,
-                    int64_t ldc)
+static float dot_1x1(int64_t k, const float *a, const float *w)
 {
-    dot_tile(k, a, lda, w, ldw, c, ldc, 1, 1);
+    v8f sum = v8_set(0);
+    int64_t p = 0;
+    for (; p + 8 <= k; p += 8) sum = WN_MADD(v8_load(a + p), v8_load(w + p), sum);
+    if (p < k) sum = WN_MADD(LOAD_REST(a + p), LOAD_REST(w + p), sum);
+    return v8_sum(sum);
 }
 
 static void dot(int64_t k, const float *a, int64_t lda, int m, const float *w, int64_t ldw, int n, float *c,
@@ -255,7 +271,7 @@ static void dot(int64_t k, const float *a, int64_t lda, int m, const float *w, i
         for (; i < m; i++) dot_1x4(k, a + i * lda, lda, w + j * ldw, ldw, c + i * ldc + j, ldc);
     }
     for (; j < n; j++)
-        for (int i = 0; i < m; i++) dot_1x1(k, a + i * lda, lda, w + j * ldw, ldw, c + i * ldc + j, ldc);
+        for (int i = 0; i < m; i++) c[i * ldc + j] += dot_1x1(k, a + i * lda, w + j * ldw);
 }
 
 static void to_f32(float *dst, const void *src, enum wn_dtype type, int64_t n)
