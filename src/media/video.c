@@ -243,9 +243,7 @@ static int open_scaler(struct wn_video *v)
         if (ret < 0) return ret;
     }
     const int *bt709 = sws_getCoefficients(SWS_CS_ITU709), one = 1 << 16;
-    int ret = sws_setColorspaceDetails(sws, bt709, 1, bt709, 0, 0, one, one);
-    if (ret >= 0) ret = sws_init_context(sws, NULL, NULL);
-    /* Again, for versions of FFmpeg that set defaults while they initialise. */
+    int ret = sws_init_context(sws, NULL, NULL);
     return ret < 0 ? ret : sws_setColorspaceDetails(sws, bt709, 1, bt709, 0, 0, one, one);
 }
 
@@ -306,7 +304,6 @@ static enum wan_status encode(struct wn_video *v, const AVFrame *frame, struct w
         ret = avcodec_receive_packet(v->enc, v->packet);
         if (ret == AVERROR(EAGAIN) || ret == AVERROR_EOF) return WAN_OK;
         if (ret < 0) return av_fail(v, ret, WAN_EINTERNAL, "encode a frame", err);
-        if (!v->packet->duration) v->packet->duration = 1; /* else the last frame would last no time */
         av_packet_rescale_ts(v->packet, v->enc->time_base, v->stream->time_base);
         v->packet->stream_index = v->stream->index;
         ret = av_interleaved_write_frame(v->mux, v->packet);

@@ -265,6 +265,9 @@ static void same_input_same_bytes(void **state)
     }
     assert_int_equal(n[0], n[1]);
     assert_memory_equal(a[0], a[1], n[0]);
+    /* Nor the name of the FFmpeg version that wrote it. */
+    for (size_t i = 0; i + 4 <= n[0]; i++)
+        assert_true(memcmp(a[0] + i, "Lavf", 4) && memcmp(a[0] + i, "Lavc", 4));
     wn_free(a[0]);
     wn_free(a[1]);
 }
