@@ -48,7 +48,9 @@ struct wn_problems {
     int n;      /* sentences kept */
     int n_more; /* and not kept */
 };
-void wn_problems_release(struct wn_problems *p);
+/* Add a sentence; false: out of memory. */
+bool wn_problems_add(struct wn_problems *p, const char *fmt, ...) WN_PRINTF(2, 3);
+void wn_problems_release(struct wn_problems *p); /* fine on a zeroed struct */
 
 struct wn_checkpoint_part {
     char *path;        /* what wn_weights_open takes (file, index or folder); NULL: not there */
@@ -77,7 +79,7 @@ enum wan_status wn_checkpoint_open(struct wn_checkpoint *ck, const char *path, s
 void wn_checkpoint_release(struct wn_checkpoint *ck); /* fine on a zeroed struct */
 
 bool wn_checkpoint_has(const struct wn_checkpoint *ck, enum wn_part part);
-/* Two experts and no single transformer? */
+/* Experts (one or both) instead of a single transformer? */
 bool wn_checkpoint_has_experts(const struct wn_checkpoint *ck);
 /* Parts that generation with this model needs and that are not there, as bits 1 << part. */
 unsigned wn_checkpoint_missing(const struct wn_checkpoint *ck);
