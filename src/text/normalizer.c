@@ -235,10 +235,13 @@ static size_t match(const struct wn_norm_step *step, const int32_t *v, size_t n)
     return run >= step->min_run ? run : 0;
 }
 
-static void apply_replace(const struct wn_norm_step *step, const struct wn_u32 *in, struct wn_u32 *out)
+/* What is put in counts as standing where the last character of what it replaces stood. */
+static void apply_replace(const struct wn_norm_step *step, const struct wn_u32 *in, struct wn_u32 *out,
+                          bool *cut)
 {
     for (size_t i = 0, len; i < in->n; i += len) {
         len = match(step, in->v + i, in->n - i);
+        *cut |= len && !i && (len > 1 || !step->put.n);
         if (len)
             wn_u32_add(out, step->put.v, step->put.n);
         else
@@ -254,7 +257,7 @@ static void apply_step(const struct wn_norm_step *step, const struct wn_u32 *in,
     case WN_NORM_CHARSMAP: wn_charsmap_apply(&step->map, in, out); break;
     case WN_NORM_NMT: apply_nmt(in, out, cut); break;
     case WN_NORM_STRIP: apply_strip(step, in, out, cut); break;
-    case WN_NORM_REPLACE: apply_replace(step, in, out); break;
+    case WN_NORM_REPLACE: apply_replace(step, in, out, cut); break;
     case WN_NORM_PREPEND:
         if (in->n) wn_u32_add(out, step->put.v, step->put.n);
         wn_u32_add(out, in->v, in->n);

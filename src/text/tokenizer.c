@@ -228,7 +228,8 @@ enum wan_status wn_tokenizer_encode(const struct wn_tokenizer *tok, const char *
     wn_u32_add(&e.ids, tok->before, tok->n_before);
     split_added(&e, &tok->raw, utf8, n, true, normalize);
     if (e.ids.n > e.limit) e.ids.n = e.limit;
-    wn_u32_add(&e.ids, tok->after, tok->n_after);
+    bool has_eos = tok->eos_once && e.ids.n && e.ids.v[e.ids.n - 1] == tok->special.eos;
+    if (!has_eos) wn_u32_add(&e.ids, tok->after, tok->n_after);
     if (!e.ids.n) wn_u32_put(&e.ids, -1), e.ids.n -= !e.ids.failed; /* a block even for no ids */
     if (e.ids.failed) no_memory(&e, n);
     if (e.st) {

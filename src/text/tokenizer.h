@@ -40,6 +40,7 @@ struct wn_tokenizer {
 
     int32_t before[WN_MAX_TEMPLATE], after[WN_MAX_TEMPLATE]; /* ids put around the text's */
     size_t n_before, n_after;
+    bool eos_once; /* a text that ends in </s> gets no second one */
     int32_t n_vocab;
     struct wn_token_ids special;
 };

@@ -94,12 +94,13 @@ static enum wan_status read_n_extra(const char *path, int *n, struct wn_err *err
     if (wn_file_kind(file) == WN_FILE_REGULAR) st = wn_file_read(file, MAX_CONFIG, &text, &len, err);
     if (text) {
         json_error_t why;
-        json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+        /* as reals: "model_max_length" is often 10^30 */
+        json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &why);
         const json_t *extra = json_object_get(json, "extra_ids");
-        json_int_t v = extra ? json_integer_value(extra) : DEFAULT_EXTRA;
+        double v = extra ? json_real_value(extra) : DEFAULT_EXTRA;
         if (!json)
             st = wn_fail(err, WAN_EFORMAT, "%s: line %d: %s", file, why.line, why.text);
-        else if ((extra && !json_is_integer(extra)) || v < 0 || v > MAX_EXTRA)
+        else if ((extra && !json_is_real(extra)) || !(v >= 0 && v <= MAX_EXTRA))
             st = wn_fail(err, WAN_EFORMAT, "%s: \"extra_ids\" is not a number from 0 to %d", file, MAX_EXTRA);
         else
             *n = (int)v;
@@ -135,8 +136,7 @@ static enum wan_status add_t5_tokens(struct wn_tokenizer *tok, int n_extra, stru
     }
     for (int i = 0; i < n_extra && !bad; i++) {
         char *name = wn_sprintf("<extra_id_%d>", i);
-        int32_t id = name ? wn_spm_find(tok->spm, name) : -1;
-        bad = add_token(tok, name, id >= 0 ? id : n_pieces + n_extra - 1 - i, true);
+        bad = add_token(tok, name, n_pieces + n_extra - 1 - i, true);
     }
     return bad ? wn_fail_nomem(err, "added tokens", (size_t)n_extra) : WAN_OK;
 }
@@ -159,5 +159,6 @@ enum wan_status wn_tokenizer_read_spm(struct wn_tokenizer *tok, const char *path
     if (!st && tok->special.eos < 0) st = wn_fail(err, WAN_EUNSUPPORTED, "%s: no piece is \"</s>\"", path);
     if (st) return st;
     tok->after[tok->n_after++] = tok->special.eos;
+    tok->eos_once = true;
     return wn_tokenizer_index_added(tok, path, err);
 }
