@@ -1,0 +1,53 @@
+#!/bin/sh
+# Interrupts, and a model file that becomes shorter while it is in use.
+. "$(dirname "$0")/lib.sh"
+run_file=$golden/model/pipeline_unipc.safetensors
+
+# start MODEL: a run of minutes in the background, denoising when this returns
+start() {
+    "$wan" generate -m "$1" --context "$run_file" --size 64x64 --frames 17 --steps 5000 --seed 1 -o cut.mp4 \
+        --save-latents cut.safetensors >out 2>err &
+    pid=$!
+    for _ in $(seq 300); do
+        grep -q denoise err && return
+        kill -0 $pid 2>/dev/null || break
+        sleep 0.1
+    done
+    ok "the run began: $(tail -n 1 err)" 1
+}
+
+for sig in INT TERM; do
+    start "$tiny"
+    before=$(date +%s)
+    kill -s $sig $pid
+    wait $pid
+    code=$?
+    ok "$sig ends the run with 130 (it was $code)" "$(test $code = 130; echo $?)"
+    ok "within a second or two" "$(test $(($(date +%s) - before)) -le 2; echo $?)"
+    ok "nothing is left: $(ls -A)" "$(test -z "$(find . -name '*cut*')"; echo $?)"
+    grep -q '^wan: interrupted' err
+    ok 'and it says so' $?
+done
+
+# Shorter while mapped: the program ends with a sentence that names the file.
+mkdir m
+cp -R "$tiny"/. m/
+chmod -R u+w m
+start m
+for f in m/*.safetensors; do : >"$f"; done
+for _ in $(seq 100); do
+    kill -0 $pid 2>/dev/null || break
+    sleep 0.1
+done
+kill $pid 2>/dev/null
+wait $pid
+code=$?
+ok "a file cut short ends the run with 1 (it was $code): $(tail -n 1 err)" "$(test $code = 1; echo $?)"
+grep -q 'wan: .*made shorter' err
+ok 'and says why' $?
+if [ -r /proc/self/maps ]; then
+    grep -q 'm/diffusion_pytorch_model' err
+    ok 'and names the file' $?
+fi
+ok 'no video' "$(test ! -e cut.mp4; echo $?)"
+finish
