@@ -21,11 +21,7 @@ static int bench(struct bench *a)
         enum wan_status status = wan_bench(ctx, &a->params, &text);
         if (status) code = ui_fail_status(status, ctx, EXIT_USAGE);
     }
-    if (text) {
-        fputs(text, stdout);
-        wan_string_free(text);
-        code = ui_flush_output(code);
-    }
+    if (!code) code = ui_print(text);
     wan_context_free(ctx);
     return code;
 }
@@ -34,7 +30,7 @@ int cmd_bench(int argc, char **argv)
 {
     struct bench a = {.params = *wan_bench_params(.model = NULL)};
     struct opt opts[5 + RUN_N_OPTIONS] = {
-        {"model", "m ckpt_dir", OPT_STRING, &a.params.model, 0, 0, "", "Wan2.1-T2V-1.3B",
+        {"model", "m ckpt_dir", OPT_STRING, &a.params.model, 0, 0, "folder", "Wan2.1-T2V-1.3B",
          "checkpoint folder; without one only the machine is measured"},
         {"size", NULL, OPT_SIZE, a.size, 16, 16384, "pixels", "832x480", "size of the video to measure with"},
         {"frames", "frame_num", OPT_INT, &a.params.frames, 1, 100000, "", "81", "frames of that video"},

@@ -77,9 +77,7 @@ static int eval_schedule(struct wan_context *ctx, const struct eval *a)
     enum wan_status status =
         wan_schedule_json(ctx, a->params.solver, a->params.steps, a->params.shift, &json);
     if (status) return ui_fail_status(status, ctx, EXIT_USAGE);
-    puts(json);
-    wan_string_free(json);
-    return ui_flush_output(0);
+    return ui_print(json);
 }
 
 static int tokenize(struct wan_context *ctx, const struct wan_tokenizer *t, const char *text, size_t n)
@@ -87,9 +85,7 @@ static int tokenize(struct wan_context *ctx, const struct wan_tokenizer *t, cons
     char *json = NULL;
     enum wan_status status = wan_tokenizer_json(ctx, t, text, n, &json);
     if (status) return ui_fail_status(status, ctx, EXIT_ERROR);
-    puts(json);
-    wan_string_free(json);
-    return 0;
+    return ui_print(json);
 }
 
 /* One line of a JSON-lines file: a JSON string and nothing else. */
@@ -167,23 +163,25 @@ static struct opt_set eval_options(struct eval *a, struct opt *opts, char *comma
     struct wan_part_params *p = &a->params;
     const struct part_opt all[] = {
         {NULL,
-         {"model", "m ckpt_dir", OPT_STRING, &p->model, 0, 0, "", "Wan2.1-T2V-1.3B",
+         {"model", "m ckpt_dir", OPT_STRING, &p->model, 0, 0, "path", "Wan2.1-T2V-1.3B",
           "checkpoint folder or file"}},
-        {tensor_parts, {"input", "i", OPT_STRING, &a->input, 0, 0, "", "in.safetensors", "tensors to read"}},
         {tensor_parts,
-         {"output", "o", OPT_STRING, &a->output, 0, 0, "", "out.safetensors", "tensors to write"}},
+         {"input", "i", OPT_STRING, &a->input, 0, 0, "file", "in.safetensors", "tensors to read"}},
         {tensor_parts,
-         {"dump", NULL, OPT_STRING, &a->dump, 0, 0, "", "all.safetensors", "also write intermediates here"}},
+         {"output", "o", OPT_STRING, &a->output, 0, 0, "file", "out.safetensors", "tensors to write"}},
+        {tensor_parts,
+         {"dump", NULL, OPT_STRING, &a->dump, 0, 0, "file", "all.safetensors",
+          "also write intermediates here"}},
         {NULL, {"precision", NULL, OPT_STRING, &p->precision, 0, 0, "", "f32", "f32, f32x or bf16"}},
         {model_parts,
          {"expert", NULL, OPT_STRING, &p->expert, 0, 0, "", "high",
           "transformer of a folder that has two: high, low"}},
         {" tokenize ",
-         {"tokenizer", NULL, OPT_STRING, &a->tokenizer, 0, 0, "", "spiece.model",
+         {"tokenizer", NULL, OPT_STRING, &a->tokenizer, 0, 0, "file", "spiece.model",
           "tokenizer file, instead of -m"}},
-        {" tokenize ", {"text", NULL, OPT_STRING, &a->text, 0, 0, "", "'a kite'", "text to tokenise"}},
+        {" tokenize ", {"text", NULL, OPT_STRING, &a->text, 0, 0, "string", "'a kite'", "text to tokenise"}},
         {" tokenize ",
-         {"jsonl", NULL, OPT_STRING, &a->jsonl, 0, 0, "", "texts.jsonl",
+         {"jsonl", NULL, OPT_STRING, &a->jsonl, 0, 0, "file", "texts.jsonl",
           "texts to tokenise: one JSON string a line"}},
         {solver_parts,
          {"solver", "sample_solver", OPT_STRING, &p->solver, 0, 0, "", "unipc", "unipc, dpm++ or euler"}},
@@ -192,7 +190,7 @@ static struct opt_set eval_options(struct eval *a, struct opt *opts, char *comma
          {"shift", "sample_shift", OPT_FLOAT, &p->shift, 0, 0, "", "5", "flow shift of the schedule"}},
         {" noise ", {"seed", "base_seed", OPT_I64, &p->seed, 0, 0, "", "42", "seed, as PyTorch takes it"}},
         {" noise ",
-         {"shape", NULL, OPT_STRING, &a->shape, 0, 0, "elements", "16,21,60,104", "extents of the noise"}},
+         {"shape", NULL, OPT_STRING, &a->shape, 0, 0, "C,F,H,W", "16,21,60,104", "extents of the noise"}},
         {" noise ",
          {"rng", NULL, OPT_STRING, &p->rng, 0, 0, "", "torch-cuda:132",
           "torch-cpu, or torch-cuda[:SMS[:THREADS_PER_SM]]"}},
@@ -200,7 +198,7 @@ static struct opt_set eval_options(struct eval *a, struct opt *opts, char *comma
          {"scale", NULL, OPT_FLOAT, &p->scale, 0, 0, "", "0.125", "factor of the scores; 1/sqrt(D) without"}},
         {" attention ", {"causal", NULL, OPT_FLAG, &p->causal, 0, 0, "", "", "no query sees a later key"}},
         {" attention ",
-         {"window", NULL, OPT_STRING, &a->window, 0, 0, "keys", "4,0",
+         {"window", NULL, OPT_STRING, &a->window, 0, 0, "left,right", "4,0",
           "keys seen on the left and right; -1: all"}},
         {" rope ",
          {"start", NULL, OPT_I64, &p->start, 0, 0, "latent frames", "3", "index of the first frame"}},

@@ -33,8 +33,9 @@ struct generate {
 static struct opt_set generate_options(struct generate *g, struct opt *opts)
 {
     const struct opt own[] = {
-        {"model", "m ckpt_dir", OPT_STRING, &g->model_path, 0, 0, "", "Wan2.1-T2V-1.3B", "checkpoint folder"},
-        {"output", "o save_file", OPT_STRING, &g->output, 0, 0, "", "kite.mp4",
+        {"model", "m ckpt_dir", OPT_STRING, &g->model_path, 0, 0, "folder", "Wan2.1-T2V-1.3B",
+         "checkpoint folder"},
+        {"output", "o save_file", OPT_STRING, &g->output, 0, 0, "file", "kite.mp4",
          "file to write: .mp4, .png (one frame), or dir/frame_%04d.png"},
     };
     const struct opt hidden[] = {
@@ -168,6 +169,8 @@ static int check_output(struct generate *g)
         if (code) return code;
     }
     if (!path) return 0;
+    int code = check_place("-o", path);
+    if (code) return code;
     if (ends_with(path, ".webm") || ends_with(path, ".webp"))
         return ui_fail(EXIT_USAGE, "%s: this kind of file is not available yet; use .mp4 or .png", path);
     if (!ends_with(path, ".mp4") && !ends_with(path, ".png"))
@@ -175,7 +178,7 @@ static int check_output(struct generate *g)
                        "the kind of file is told by its name, and %s ends with neither .mp4 nor .png", path);
     if (ends_with(path, ".png") && strchr(base_name(path), '%') && !is_pattern(base_name(path)))
         return ui_fail(EXIT_USAGE, "%s: a pattern holds one number, as in frame_%%04d.png", path);
-    return check_place("-o", path);
+    return 0;
 }
 
 /* One .png is one frame: also the default then. */
@@ -213,12 +216,14 @@ static void choose_output(struct generate *g, const struct wan_gen_params *p)
                      ? '_'
                      : (char)c;
     }
+    if (!p->noise_file)
+        n += (size_t)snprintf(out + n, sizeof g->default_output - n, "_%lld", (long long)p->seed);
     for (int i = 1; i < 10000; i++) {
         size_t room = sizeof g->default_output - n;
         if (i == 1)
-            snprintf(out + n, room, "_%lld.mp4", (long long)p->seed);
+            snprintf(out + n, room, ".mp4");
         else
-            snprintf(out + n, room, "_%lld_%d.mp4", (long long)p->seed, i);
+            snprintf(out + n, room, "_%d.mp4", i);
         if (access(out, F_OK)) break;
     }
     g->output = out;
@@ -273,8 +278,12 @@ static int run(struct generate *g)
     if (code) return code;
     enum wan_status status = wan_model_open(&g->model, g->ctx, g->model_path);
     if (status) return ui_fail_status(status, g->ctx, EXIT_ERROR);
-    status = wan_session_new(&g->session, g->model, &g->params);
+    bool from_files = g->params.noise_file || g->params.context_file;
+    struct wan_gen_params resolved;
+    status = wan_gen_resolve(g->model, &g->params, &resolved);
     if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
+    status = wan_session_new(&g->session, g->model, &resolved);
+    if (status) return ui_fail_status(status, g->ctx, from_files ? EXIT_ERROR : EXIT_USAGE);
     const struct wan_gen_params *p = wan_session_params(g->session);
     bool decode = g->output || !g->params.latents_file;
     if (!g->output && decode) choose_output(g, p);

@@ -9,6 +9,7 @@
 struct inspect {
     struct run_args run;
     const char *path, *forward, *precision;
+    int64_t dims[4]; /* of --forward; 0: a small default */
     int json;
 };
 
@@ -18,9 +19,7 @@ static int report(struct wan_context *ctx, const struct inspect *a)
     int n_problems = 0;
     enum wan_status status = wan_inspect(ctx, a->path, a->json, &text, &n_problems);
     if (status) return ui_fail_status(status, ctx, EXIT_ERROR);
-    fputs(text, stdout);
-    wan_string_free(text);
-    int code = ui_flush_output(0);
+    int code = ui_print(text);
     if (!code && n_problems > 0)
         code = ui_fail(EXIT_ERROR, "%s has %d problem%s", a->path, n_problems, n_problems == 1 ? "" : "s");
     return code;
@@ -28,15 +27,10 @@ static int report(struct wan_context *ctx, const struct inspect *a)
 
 static int forward(struct wan_context *ctx, const struct inspect *a)
 {
-    int64_t dims[4] = {0, 0, 0, 0};
     char *text = NULL;
-    if (*a->forward && opt_int_list(a->forward, dims, 4) != 4)
-        return ui_fail(EXIT_USAGE, "--forward takes C,F,H,W, four whole numbers, not '%s'", a->forward);
-    enum wan_status status = wan_inspect_forward(ctx, a->path, dims, a->precision, &text);
+    enum wan_status status = wan_inspect_forward(ctx, a->path, a->dims, a->precision, &text);
     if (status) return ui_fail_status(status, ctx, EXIT_ERROR);
-    fputs(text, stdout);
-    wan_string_free(text);
-    return ui_flush_output(0);
+    return ui_print(text);
 }
 
 static int inspect(const struct inspect *a)
@@ -53,7 +47,7 @@ int cmd_inspect(int argc, char **argv)
 {
     struct inspect a = {0};
     struct opt opts[4 + RUN_N_OPTIONS] = {
-        {"model", "m ckpt_dir", OPT_STRING, &a.path, 0, 0, "", "Wan2.1-T2V-1.3B", "the same as PATH"},
+        {"model", "m ckpt_dir", OPT_STRING, &a.path, 0, 0, "path", "Wan2.1-T2V-1.3B", "the same as PATH"},
         {"json", NULL, OPT_FLAG, &a.json, 0, 0, "", "", "print the report as JSON"},
         {"forward", NULL, OPT_OPTIONAL, &a.forward, 0, 0, "latent elements", "16,2,8,8",
          "also run the transformer once on noise, and report its output"},
@@ -71,6 +65,8 @@ int cmd_inspect(int argc, char **argv)
         return ui_flush_output(0);
     }
     if (!a.path) return ui_fail(EXIT_USAGE, "wan inspect needs a file or folder to look at");
+    if (a.forward && *a.forward && opt_int_list(a.forward, a.dims, 4) != 4)
+        return ui_fail(EXIT_USAGE, "--forward takes C,F,H,W, four whole numbers, not '%s'", a.forward);
     code = run_check_precision("precision", a.precision);
     return code ? code : inspect(&a);
 }

@@ -320,32 +320,32 @@ static bool value_text(const struct opt *o, char *out, size_t size)
     }
 }
 
-static const char *placeholder(enum opt_type type)
+/* What stands after the name: " N", or the unit of a text in capitals, " FILE". */
+static void placeholder(const struct opt *o, char *out, size_t size)
 {
-    switch (type) {
-    case OPT_STRING: return " TEXT";
-    case OPT_INT:
-    case OPT_I64: return " N";
-    case OPT_FLOAT: return " X";
-    case OPT_SIZE: return " WxH";
-    case OPT_PAIR: return " G|LOW,HIGH";
-    case OPT_OPTIONAL: return " [C,F,H,W]";
-    case OPT_FLAG: break;
-    }
-    return "";
+    static const char *const names[] = {[OPT_STRING] = " VALUE",  [OPT_INT] = " N",
+                                        [OPT_I64] = " N",         [OPT_FLOAT] = " X",
+                                        [OPT_FLAG] = "",          [OPT_SIZE] = " WxH",
+                                        [OPT_PAIR] = " LOW,HIGH", [OPT_OPTIONAL] = " [C,F,H,W]"};
+    snprintf(out, size, "%s", names[o->type]);
+    if (o->type != OPT_STRING || !o->unit || !*o->unit) return;
+    snprintf(out, size, " %s", o->unit);
+    for (char *c = out; *c; c++)
+        if (*c >= 'a' && *c <= 'z') *c += 'A' - 'a';
 }
 
 static void print_opt(FILE *out, const struct opt *o)
 {
-    char left[64], value[256], letter[8] = "    ";
+    char left[80], after[32], value[256], letter[8] = "    ";
+    bool unit = o->type != OPT_STRING && o->unit && *o->unit;
     for (const char *a = o->aliases; a && *a;) {
         size_t len = strcspn(a, " ");
         if (len == 1) snprintf(letter, sizeof letter, "-%c, ", *a);
         a += len + (a[len] == ' ');
     }
-    snprintf(left, sizeof left, "  %s--%s%s", letter, o->name, placeholder(o->type));
-    fprintf(out, "%-30s%s%s%s%s\n", left, strlen(left) > 29 ? " " : "", o->help,
-            o->unit && *o->unit ? ", in " : "", o->unit ? o->unit : "");
+    placeholder(o, after, sizeof after);
+    snprintf(left, sizeof left, "  %s--%s%s", letter, o->name, after);
+    fprintf(out, "%-28s  %s%s%s%s\n", left, o->help, unit ? " (" : "", unit ? o->unit : "", unit ? ")" : "");
     if (value_text(o, value, sizeof value)) fprintf(out, "%30sdefault: %s\n", "", value);
     if (o->example && *o->example) fprintf(out, "%30sexample: --%s %s\n", "", o->name, o->example);
 }

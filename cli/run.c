@@ -102,11 +102,10 @@ void run_catch_signals(void)
     struct sigaction bus = {.sa_sigaction = on_bus, .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND)};
     sigemptyset(&stop.sa_mask);
     sigemptyset(&bus.sa_mask);
-    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
-        struct sigaction old;
-        /* what the parent ignores (nohup) stays ignored */
-        if (!sigaction(stops[i], NULL, &old) && old.sa_handler != SIG_IGN) sigaction(stops[i], &stop, NULL);
-    }
+    struct sigaction hup;
+    bool nohup = !sigaction(SIGHUP, NULL, &hup) && hup.sa_handler == SIG_IGN; /* then it stays ignored */
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++)
+        if (stops[i] != SIGHUP || !nohup) sigaction(stops[i], &stop, NULL);
     sigaction(SIGBUS, &bus, NULL);
 }
 
@@ -115,9 +114,9 @@ void run_catch_signals(void)
 void run_options(struct run_args *a, struct opt *opts, size_t *n)
 {
     const struct opt own[RUN_N_OPTIONS] = {
-        {"device", NULL, OPT_STRING, &a->device, 0, 0, "", "cpu",
+        {"device", NULL, OPT_STRING, &a->device, 0, 0, "name", "cpu",
          "where to compute: auto, cpu, or ref (plain C, slow)"},
-        {"isa", NULL, OPT_STRING, &a->isa, 0, 0, "", "avx2",
+        {"isa", NULL, OPT_STRING, &a->isa, 0, 0, "name", "avx2",
          "highest instruction set to use; otherwise the best there is"},
         {"threads", NULL, OPT_INT, &a->threads, 0, 4096, "", "8", "threads; 0 is one for each core"},
         {"quiet", "q", OPT_FLAG, &a->quiet, 0, 0, "", "", "say nothing but errors"},
@@ -136,7 +135,9 @@ int run_context(struct wan_context **ctx, const struct run_args *a)
     params.cancelled = cancelled;
     ui_set_level(a->quiet ? UI_QUIET : a->verbose ? UI_VERBOSE : UI_NORMAL);
     enum wan_status status = wan_context_new(ctx, &params);
-    return status ? ui_fail_status(status, *ctx, EXIT_USAGE) : 0;
+    /* a device or instruction set that is not here is for the command line to change */
+    int code = status ? ui_fail_status(status, *ctx, EXIT_USAGE) : 0;
+    return status == WAN_EUNSUPPORTED ? EXIT_USAGE : code;
 }
 
 int run_check_precision(const char *option, const char *name)

@@ -67,6 +67,15 @@ int ui_flush_output(int code)
     return ui_fail(EXIT_ERROR, "cannot write standard output: %s", strerror(errno));
 }
 
+int ui_print(char *text)
+{
+    size_t n = strlen(text);
+    fputs(text, stdout);
+    if (n == 0 || text[n - 1] != '\n') fputc('\n', stdout);
+    wan_string_free(text);
+    return ui_flush_output(0);
+}
+
 void ui_log(void *user, enum wan_log_level level, const char *line)
 {
     (void)user;

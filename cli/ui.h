@@ -23,6 +23,8 @@ int ui_fail(int code, const char *format, ...) UI_PRINTF(2, 3);
 int ui_fail_status(enum wan_status status, const struct wan_context *ctx, int einval);
 /* A line for the user; nothing when quiet. */
 void ui_note(const char *format, ...) UI_PRINTF(1, 2);
+/* A report on standard output, with a line end; frees it with wan_string_free. 0, or 1 after a sentence. */
+int ui_print(char *text);
 /* Standard output has everything: 0, or 1 after a sentence. */
 int ui_flush_output(int code);
 
