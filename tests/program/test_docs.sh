@@ -2,7 +2,9 @@
 # The documents name every option and part that there is, and the program has every option that they name.
 . "$(dirname "$0")/lib.sh"
 
-for c in generate inspect eval bench; do
+run 0 --help
+commands=$(sed -n 's/^  wan \([a-z]*\) .*/\1/p' out)
+for c in $commands; do
     run 0 $c --help
     sed -n 's/^ .*--\([a-z0-9-]*\).*/\1/p' out | sort -u | grep -v '^$' >options.$c
     [ -s options.$c ]
