@@ -4,7 +4,11 @@
 set -u
 LC_ALL=C
 export LC_ALL
-wan=$1 tensors=$2 source_dir=$3
+# a path that stays right after `cd`
+absolute() {
+    case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac
+}
+wan=$(absolute "$1") tensors=$(absolute "$2") source_dir=$3
 golden=$source_dir/tests/golden
 tiny=$golden/model/tiny-t2v
 work=$(mktemp -d)
