@@ -73,7 +73,7 @@ static const struct golden goldens[] = {
     {"rope_far", "rope", NULL, "out", "x", PLAIN},
     {"rope_start", "rope", NULL, "out", "x", P(.start = 20)},
     {"rmsnorm", "rmsnorm", NULL, "out", "x", PLAIN},
-    {"rmsnorm_small", "rmsnorm", NULL, "out", "x", PLAIN},
+    {"rmsnorm_small", "rmsnorm", NULL, "out", "x", P(.eps = 1e-5)},
     {"sinusoid", "sinusoid", NULL, "embedding", "embedding", P(.dim = 256)},
     {"sinusoid_32", "sinusoid", NULL, "embedding", "embedding", P(.dim = 32)},
 };
@@ -104,10 +104,13 @@ static struct wan_array need(const struct wan_tensors *t, const char *name)
     return a;
 }
 
+/* The same shape, but for leading axes of 1. */
 static void assert_same_shape(const struct wan_array *a, const struct wan_array *b)
 {
-    assert_int_equal(a->n_dims, b->n_dims);
-    for (int i = 0; i < a->n_dims; i++) assert_int_equal(a->dims[i], b->dims[i]);
+    int longer = a->n_dims > b->n_dims ? a->n_dims : b->n_dims;
+    for (int i = 1; i <= longer; i++)
+        assert_int_equal(i <= a->n_dims ? a->dims[a->n_dims - i] : 1,
+                         i <= b->n_dims ? b->dims[b->n_dims - i] : 1);
 }
 
 static float at(const struct wan_array *a, size_t i)

@@ -48,7 +48,7 @@ static void need(const struct wn_err *err)
 /* ---- the checkpoint: a file that is sparse where the test needs no values ---- */
 
 struct spec {
-    char name[64];
+    char name[80];
     const char *type;
     int64_t dim[5];
     int n_dims;
