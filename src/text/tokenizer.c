@@ -245,7 +245,7 @@ static char *added_pattern(const struct wn_tokenizer *tok, const struct wn_added
 {
     struct wn_u32 text = {0};
     struct wn_str utf8 = {.max = SIZE_MAX / 2};
-    bool cut;
+    bool cut = false;
     wn_utf8_decode(a->content, strlen(a->content), &text);
     if (a->normalized) wn_normalizer_apply(&tok->norm, &text, &cut);
     if (text.failed || wn_utf8_add(&utf8, text.v, text.n)) wn_str_release(&utf8);

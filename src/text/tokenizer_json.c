@@ -27,7 +27,7 @@ static double power_of_ten(int e)
     static const double small[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     if (e <= 22) return small[e];
-    char text[8];
+    char text[16];
     snprintf(text, sizeof text, "1e%d", e);
     return strtod(text, NULL);
 }
@@ -462,7 +462,7 @@ enum wan_status wn_tokenizer_read_json(struct wn_tokenizer *tok, const char *pat
     if (!map.size || map.size > MAX_FILE)
         st = wn_fail(err, WAN_EFORMAT, "%s: %zu bytes are no tokenizer.json", path, map.size);
     else if (!(root = json_loadb((const char *)map.data, map.size, JSON_REJECT_DUPLICATES, &why)))
-        st = json_error_code(&why) == json_error_out_of_memory
+        st = json_error_code(&why) == json_error_out_of_memory || !*why.text /* some paths set none */
                  ? wn_fail_nomem(err, path, map.size)
                  : wn_fail(err, WAN_EFORMAT, "%s: line %d, column %d: %s", path, why.line, why.column,
                            why.text);

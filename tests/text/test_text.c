@@ -1,6 +1,8 @@
-/* src/text against what the official code makes of hard strings (tests/golden/text, by tools/oracle/text.py). */
+/* src/text against what the official code makes of hard strings (tests/golden/text, by tools/oracle/text.py).
+ */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,7 +18,8 @@
 enum { MAX_IDS = 512, MAX_GOLDEN = 64 << 20 };
 
 static const char *const tokenizers[] = {"nmt",      "nmt/spiece.model", "first",      "first/spiece.model",
-                                         "old.json", "chain.json",       "bytes.json", "bare.json", "tiny.json"};
+                                         "old.json", "chain.json",       "bytes.json", "bare.json",
+                                         "tiny.json"};
 enum { N_TOKENIZERS = sizeof tokenizers / sizeof *tokenizers };
 
 static struct wn_tokenizer *open_golden(const char *name)
@@ -59,7 +62,8 @@ static void check_clean(void *ctx, const json_t *row, size_t line)
     const json_t *text = json_object_get(row, "text"), *want = json_object_get(row, "clean");
     struct wn_err err = {0};
     struct wn_str got = {0};
-    if (wn_text_clean(json_string_value(text), json_string_length(text), &got, &err)) fail_msg("%s", err.text);
+    if (wn_text_clean(json_string_value(text), json_string_length(text), &got, &err))
+        fail_msg("%s", err.text);
     count->n_repaired += json_object_get(row, "repair") != NULL;
     count->n_changed += !json_equal(text, want);
     if (got.n != json_string_length(want) || memcmp(got.data, json_string_value(want), got.n)) {
@@ -74,8 +78,9 @@ static void clean_agrees_with_ftfy(void **state)
     (void)state;
     struct clean_count count = {0};
     size_t n = each_row(check_clean, &count);
-    print_message("%zu strings, %zu of them changed; %zu where ftfy's mojibake repair would act, checked less that\n", n,
-                  count.n_changed, count.n_repaired);
+    print_message(
+        "%zu strings, %zu of them changed; %zu where ftfy's mojibake repair would act, checked less that\n",
+        n, count.n_changed, count.n_repaired);
     assert_true(n >= 600);
     assert_true(count.n_changed >= 200);
     assert_int_equal(count.n_bad, 0);
@@ -91,7 +96,8 @@ static void print_ids(const char *what, const int32_t *ids, const json_t *list, 
 {
     print_error("  %s:", what);
     for (size_t i = 0; i < n && i < 60; i++) {
-        print_error(" %lld", ids ? (long long)ids[i] : (long long)json_integer_value(json_array_get(list, i)));
+        print_error(" %lld",
+                    ids ? (long long)ids[i] : (long long)json_integer_value(json_array_get(list, i)));
     }
     print_error("\n");
 }
@@ -102,7 +108,8 @@ static void check_ids(struct id_count *count, const json_t *text, const json_t *
     struct wn_err err = {0};
     int32_t *ids;
     size_t n;
-    if (wn_tokenizer_encode(count->tok, json_string_value(text), json_string_length(text), MAX_IDS, &ids, &n, &err)) {
+    if (wn_tokenizer_encode(count->tok, json_string_value(text), json_string_length(text), MAX_IDS, &ids, &n,
+                            &err)) {
         fail_msg("%s", err.text);
     }
     bool same = n == json_array_size(want);
@@ -123,8 +130,10 @@ static void check_ids(struct id_count *count, const json_t *text, const json_t *
 static void check_row_ids(void *ctx, const json_t *row, size_t line)
 {
     struct id_count *count = ctx;
-    check_ids(count, json_object_get(row, "clean"), json_object_get(json_object_get(row, "ids"), count->name), line);
-    check_ids(count, json_object_get(row, "text"), json_object_get(json_object_get(row, "raw"), count->name), line);
+    check_ids(count, json_object_get(row, "clean"), json_object_get(json_object_get(row, "ids"), count->name),
+              line);
+    check_ids(count, json_object_get(row, "text"), json_object_get(json_object_get(row, "raw"), count->name),
+              line);
 }
 
 static void ids_agree_with_the_official_tokenizer(void **state)
