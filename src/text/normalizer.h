@@ -34,7 +34,8 @@ enum wan_status wn_normalizer_read(struct wn_normalizer *norm, const json_t *jso
                                    struct wn_err *err);
 void wn_normalizer_release(struct wn_normalizer *norm);
 
-/* Rewrite *s (s->failed: out of memory). *cut becomes true when what is now in front did not begin the text. */
+/* Rewrite *s (s->failed: out of memory). *cut becomes true when what is now in front did not begin the text.
+ */
 void wn_normalizer_apply(const struct wn_normalizer *norm, struct wn_u32 *s, bool *cut);
 
 #endif

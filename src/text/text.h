@@ -11,8 +11,8 @@
 
 /* Append to *out what the official cleaning makes of `utf8` [n bytes]: ftfy.fix_text with its default
  * settings (all but the mojibake repair), html.unescape twice, whitespace runs to one space, both ends
- * stripped. WAN_EINVAL names the byte offset where `utf8` is not valid UTF-8. *out keeps its contents on
- * failure. */
+ * stripped. WAN_EINVAL names the byte offset where `utf8` is not valid UTF-8; more than 1 MiB of it is
+ * WAN_EINVAL too. *out keeps its contents on failure. */
 enum wan_status wn_text_clean(const char *utf8, size_t n, struct wn_str *out, struct wn_err *err);
 
 /* Immutable once open: one tokenizer may be used from several threads at once. */
@@ -27,7 +27,8 @@ enum wan_status wn_tokenizer_open(struct wn_tokenizer **tok, const char *path, s
 void wn_tokenizer_close(struct wn_tokenizer *tok); /* NULL is fine */
 
 /* Ids of `utf8` [n bytes], as cleaned by wn_text_clean or raw, cut so that with what the template adds (</s>
- * at the end) there are at most `max` (512 officially). *ids is freed with wn_free; no padding. */
+ * at the end) there are at most `max` (512 officially). *ids is freed with wn_free (NULL when there are
+ * none); no padding. */
 enum wan_status wn_tokenizer_encode(const struct wn_tokenizer *tok, const char *utf8, size_t n, size_t max,
                                     int32_t **ids, size_t *n_ids, struct wn_err *err);
 

@@ -26,9 +26,9 @@ static void no_memory(struct encoder *e, size_t n)
     if (!e->st) e->st = wn_fail_nomem(e->err, "tokens", n);
 }
 
-/* Runs of everything but white space. */
 static void pre_tokenize(struct encoder *e, size_t step, const char *s, size_t n, bool at_start);
 
+/* Runs of everything but white space. */
 static void split_at_space(struct encoder *e, size_t step, const char *s, size_t n, bool at_start)
 {
     size_t start = 0;
@@ -230,7 +230,6 @@ enum wan_status wn_tokenizer_encode(const struct wn_tokenizer *tok, const char *
     if (e.ids.n > e.limit) e.ids.n = e.limit;
     bool has_eos = tok->eos_once && e.ids.n && e.ids.v[e.ids.n - 1] == tok->special.eos;
     if (!has_eos) wn_u32_add(&e.ids, tok->after, tok->n_after);
-    if (!e.ids.n) wn_u32_put(&e.ids, -1), e.ids.n -= !e.ids.failed; /* a block even for no ids */
     if (e.ids.failed) no_memory(&e, n);
     if (e.st) {
         wn_u32_release(&e.ids);

@@ -14,10 +14,8 @@ enum {
     MAX_PRETOK_DEPTH = 8,
 };
 
-/* --- scores
- * --------------------------------------------------------------------------------------------------- Which
- * of several equally good segmentations wins hangs on the last bit of the scores, and the library that wrote
- * the rules (Rust's serde_json) does not round decimals correctly: it takes the digits as one integer,
+/* Which of several equally good segmentations wins hangs on the last bit of the scores, and the library that
+ * wrote the rules (Rust's serde_json) does not round decimals correctly: it takes the digits as one integer,
  * converts that, then divides. One score in eight differs from strtod's by one unit. So scores are read a
  * second time, from the text that jansson has found to be valid JSON. */
 
@@ -148,9 +146,6 @@ static bool read_scores(const struct wn_map *map, double *scores, size_t n)
     return true;
 }
 
-/* --- model
- * ---------------------------------------------------------------------------------------------------- */
-
 static enum wan_status read_pieces(struct wn_key *keys, const json_t *vocab, const char *path,
                                    struct wn_err *err)
 {
@@ -215,9 +210,6 @@ static enum wan_status read_model(struct wn_tokenizer *tok, const json_t *root, 
     tok->model.unk = (int32_t)id;
     return WAN_OK;
 }
-
-/* --- pre-tokenizers
- * ------------------------------------------------------------------------------------------- */
 
 static enum wan_status read_prepend_scheme(struct wn_pretok_step *step, const json_t *json, const char *path,
                                            struct wn_err *err)
@@ -294,9 +286,6 @@ static enum wan_status read_pretok(struct wn_tokenizer *tok, const json_t *json,
     return wn_fail(err, WAN_EUNSUPPORTED, "%s: pre-tokenizer \"%s\" is not supported", path, name);
 }
 
-/* --- added tokens
- * --------------------------------------------------------------------------------------------- */
-
 static enum wan_status read_added_token(struct wn_added_token *a, const json_t *json, const char *path,
                                         struct wn_err *err)
 {
@@ -307,6 +296,9 @@ static enum wan_status read_added_token(struct wn_added_token *a, const json_t *
     if (!st) st = wn_json_get_bool(json, "rstrip", &a->rstrip, path, err);
     if (!st) st = wn_json_get_bool(json, "normalized", &a->normalized, path, err);
     if (st) return st;
+    if (strlen(json_string_value(content)) != json_string_length(content)) {
+        return wn_fail(err, WAN_EUNSUPPORTED, "%s: an added token with a NUL in it", path);
+    }
     a->content = wn_strdup(json_string_value(content));
     return a->content ? WAN_OK : wn_fail_nomem(err, "an added token", json_string_length(content));
 }
@@ -369,9 +361,6 @@ static enum wan_status read_added(struct wn_tokenizer *tok, const json_t *root, 
     number_added(tok);
     return wn_tokenizer_index_added(tok, path, err);
 }
-
-/* --- template
- * ------------------------------------------------------------------------------------------------- */
 
 static enum wan_status add_special(struct wn_tokenizer *tok, bool seen, const json_t *ids, const char *path,
                                    struct wn_err *err)
@@ -461,7 +450,8 @@ enum wan_status wn_tokenizer_read_json(struct wn_tokenizer *tok, const char *pat
     json_t *root = NULL;
     if (!map.size || map.size > MAX_FILE)
         st = wn_fail(err, WAN_EFORMAT, "%s: %zu bytes are no tokenizer.json", path, map.size);
-    else if (!(root = json_loadb((const char *)map.data, map.size, JSON_REJECT_DUPLICATES, &why)))
+    else if (!(root = json_loadb((const char *)map.data, map.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+                                 &why)))
         st = json_error_code(&why) == json_error_out_of_memory || !*why.text /* some paths set none */
                  ? wn_fail_nomem(err, path, map.size)
                  : wn_fail(err, WAN_EFORMAT, "%s: line %d, column %d: %s", path, why.line, why.column,

@@ -130,7 +130,7 @@ void wn_normal_form(struct wn_u32 *s, enum wn_norm_form form)
     if (!wn_utf8_add(&utf8, s->v, s->n)) {
         const utf8proc_uint8_t *in = (const utf8proc_uint8_t *)utf8.data;
         n = utf8proc_decompose(in, (utf8proc_ssize_t)utf8.n, NULL, 0, (utf8proc_option_t)options);
-        /* one more: utf8proc takes its buffer to have room for a terminator */
+        /* one more: there may be none */
         if (n >= 0 && grow(&out, (size_t)n + 1)) {
             n = utf8proc_decompose(in, (utf8proc_ssize_t)utf8.n, out.v, n, (utf8proc_option_t)options);
         } else {

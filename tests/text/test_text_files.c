@@ -25,7 +25,7 @@ static struct wn_tokenizer *open_or_fail(const char *path)
     return tok;
 }
 
-/* --- SHA-256 (FIPS 180-4), for the values that the specification gives
+/* SHA-256 (FIPS 180-4), for the values that the specification gives
  * --------------------------------------- */
 
 static uint32_t rotr(uint32_t x, int n)
@@ -189,9 +189,6 @@ static void ids_are_cut_to_the_limit(void **state)
         wn_free(path);
     }
 }
-
-/* --- damaged files
- * -------------------------------------------------------------------------------------------- */
 
 static char temp_path[64];
 
@@ -387,9 +384,6 @@ static void unknown_without_an_id_is_an_error(void **state)
     wn_tokenizer_close(tok);
     unlink(temp_path);
 }
-
-/* --- allocations
- * ---------------------------------------------------------------------------------------------- */
 
 static enum wan_status open_and_encode(const char *path, struct wn_err *err)
 {
