@@ -25,8 +25,7 @@ static struct wn_tokenizer *open_or_fail(const char *path)
     return tok;
 }
 
-/* SHA-256 (FIPS 180-4), for the values that the specification gives
- * --------------------------------------- */
+/* SHA-256 (FIPS 180-4), for the values that the specification gives. */
 
 static uint32_t rotr(uint32_t x, int n)
 {
