@@ -27,6 +27,28 @@ const char *wn_op_grad_needs(enum wn_op op)
     return op < WN_OP_COUNT ? ops[op].needs : "-";
 }
 
+static double attention_flops(const struct wn_attention_args *a)
+{
+    double pairs = 0;
+    if (!a->q_seg) return 4 * (double)a->q.dim[0] * (double)wn_n_elems(a->k);
+    for (int i = 0; i < a->n_seg; i++)
+        pairs += (double)(a->q_seg[i + 1] - a->q_seg[i]) * (double)(a->k_seg[i + 1] - a->k_seg[i]);
+    return 4 * pairs * (double)(a->q.dim[1] * a->q.dim[2]);
+}
+
+double wn_op_flops(enum wn_op op, const void *args)
+{
+    if (op == WN_OP_LINEAR) {
+        const struct wn_linear_args *a = args;
+        return 2 * (double)wn_n_elems(a->w) * (double)wn_n_rows(a->x);
+    }
+    if (op == WN_OP_CONV) {
+        const struct wn_conv_args *a = args;
+        return 2 * (double)wn_n_elems(a->w) * (double)wn_n_rows(a->out);
+    }
+    return op == WN_OP_ATTENTION ? attention_flops(args) : 0;
+}
+
 enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_params *params,
                                struct wn_err *err)
 {

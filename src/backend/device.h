@@ -29,6 +29,14 @@ struct wn_buf {
     struct wn_buf *next, **link; /* in a scope's list; link NULL: in none */
 };
 
+/* What a machine can do at most, measured on all of a device's threads together. 0: not there, or not
+ * measured. */
+struct wn_peak {
+    double f32_flops;  /* vector multiply-adds in float32, from registers */
+    double bf16_flops; /* matrix-unit products, operands in the first cache */
+    double read_bytes; /* a second, from main memory */
+};
+
 /* Every function returns a status and records a sentence in err. `args` is the operation's argument struct
  * (op.h), checked and with `out` allocated. */
 struct wn_device_table {
@@ -46,6 +54,8 @@ struct wn_device_table {
     void (*scope_end)(struct wn_device *dev);
     enum wan_status (*sync)(struct wn_device *dev, struct wn_err *err);
     void (*trim)(struct wn_device *dev); /* give cached free memory back */
+    /* Takes about a second; NULL where the device cannot tell. */
+    enum wan_status (*peak)(struct wn_device *dev, struct wn_peak *peak, struct wn_err *err);
     /* NULL when the device can run the operation with these arguments, else why not, in a few words. */
     const char *(*supports)(struct wn_device *dev, int op, const void *args);
     enum wan_status (*const *run)(struct wn_device *dev, const void *args,

@@ -162,6 +162,10 @@ struct wn_permute_args {
     struct wn_tensor out;
 };
 
+/* Floating-point operations of the products in one call (two for each multiply-add); 0 for operations without. Masked
+ * attention is counted as if nothing were masked. `args` is checked and has its `out`. */
+double wn_op_flops(enum wn_op op, const void *args);
+
 /* Host evaluation of an activation in double: what ref computes and tests compare with. */
 double wn_act_eval(enum wn_act act, double x);
 

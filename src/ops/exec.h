@@ -26,9 +26,8 @@ struct wn_exec {
     /* Called with intermediates that have a name (wn_name), for `wan eval --dump`; may be NULL. */
     void (*on_named)(void *ctx, struct wn_exec *ex, const char *name, struct wn_tensor t);
     void *on_named_ctx;
-    /* Called after each operation with its name, output and seconds, for --trace and --profile; may be NULL.
-     */
-    void (*on_op)(void *ctx, const char *op, struct wn_tensor out, double seconds);
+    /* Called after each operation with its argument struct and seconds, for benches and profiles; may be NULL. */
+    void (*on_op)(void *ctx, int op, const void *args, struct wn_tensor out, double seconds);
     void *on_op_ctx;
 };
 

@@ -54,7 +54,7 @@ static struct wn_tensor run(struct wn_exec *ex, enum wn_op op, const void *args,
     if (wn_n_elems(out) && dev->table->run[op](dev, args, &ex->err)) return none;
     if (ex->on_op) {
         dev->table->sync(dev, &ex->err);
-        ex->on_op(ex->on_op_ctx, wn_op_name(op), out, now() - start);
+        ex->on_op(ex->on_op_ctx, op, args, out, now() - start);
     }
     return out;
 }

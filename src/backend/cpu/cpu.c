@@ -185,6 +185,7 @@ static const struct wn_device_table table = {
     .download = download,
     .sync = sync,
     .trim = trim,
+    .peak = wn_cpu_peak,
     .run = run,
 };
 

@@ -65,6 +65,7 @@ enum wan_status wn_gemm_run(struct wn_cpu *cpu, struct wn_gemm *g, size_t keep,
 const struct wn_leaf_gemm *wn_leaf_product(const struct wn_leaf *leaf, enum wn_precision precision,
                                            enum wn_dtype w_type);
 
+enum wan_status wn_cpu_peak(struct wn_device *dev, struct wn_peak *peak, struct wn_err *err);
 enum wan_status wn_cpu_linear(struct wn_device *dev, const void *args, struct wn_err *err);
 enum wan_status wn_cpu_attention(struct wn_device *dev, const void *args, struct wn_err *err);
 enum wan_status wn_cpu_conv(struct wn_device *dev, const void *args, struct wn_err *err);
