@@ -30,6 +30,7 @@ def forward(model, x, t, context, y=None):
         h.remove()
     dump['patch'] = dump['patch'].flatten(1).T
     dump['text'] = dump['text'][:context.shape[0] + 1]  # one row stands for all the padding
+    dump['time'] = dump['time'].reshape(-1, model.dim)
     dump['time_proj'] = dump['time_proj'].reshape(-1, 6, model.dim)
     return v, dump, types
 

@@ -90,8 +90,9 @@ def main():
             errors = common.error(rough, truth)
             file[f'{stage}.error_bf16'] = torch.tensor(errors)
             print(f'width {name} {stage}: std {truth.std():.2f} max {truth.abs().max():.1f}, official bf16 %.2e %.2e' % errors)
-        common.save(common.GOLDEN / f'dit_width_{name}.safetensors', file, dim=dim, ffn_dim=ffn, num_heads=heads,
-                    grid=','.join(map(str, grid)), box=','.join(map(str, box)))
+        # One key: safetensors writes several in an order of its own each time.
+        common.save(common.GOLDEN / f'dit_width_{name}.safetensors', file, block=f'dim {dim}, ffn {ffn}, heads {heads}, '
+                    f'grid {"x".join(map(str, grid))}, box {"x".join(map(str, box))}')
 
 
 if __name__ == '__main__':
