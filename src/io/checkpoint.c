@@ -148,14 +148,16 @@ static bool has_name(const struct scan *s, const char *name)
 /* Parts that are one file each. */
 static bool find_single(const struct scan *s, enum wn_part part)
 {
-    const char *found = NULL;
+    const char *found = NULL, *second = NULL;
     for (size_t i = 0; i < s->n; i++) {
         if (part_of_name(s->name[i]) != part) continue;
-        if (found &&
-            !problem(s, "more than one file for the same part; the first is taken", found, s->name[i]))
-            return false;
-        if (!found) found = s->name[i];
+        if (!found)
+            found = s->name[i];
+        else if (!second)
+            second = s->name[i];
     }
+    if (second && !problem(s, "more than one file for the same part; the first is taken", found, second))
+        return false;
     return !found || set_path(s, &s->ck->part[part].path, found);
 }
 
@@ -392,8 +394,8 @@ static enum wn_vae_kind tell_vae_kind(const struct wn_checkpoint *ck)
     return ck->config.out_dim == 48 ? WN_VAE_22 : WN_VAE_21;
 }
 
-/* "1.3B", "14B", "5B", and for other dimensions the count of parameters: "3.2M". */
-static void size_label(const struct wn_dit_config *c, char *out, size_t size)
+/* " 1.3B", " A14B" (one of two experts), and for dimensions of no official model ", dim 128, 3 layers". */
+static void size_label(const struct wn_dit_config *c, bool expert, char *out, size_t size)
 {
     static const struct {
         int64_t dim;
@@ -402,36 +404,34 @@ static void size_label(const struct wn_dit_config *c, char *out, size_t size)
     } official[] = {{1536, 30, "1.3B"}, {3072, 30, "5B"}, {5120, 40, "14B"}};
     for (size_t i = 0; i < sizeof official / sizeof *official; i++)
         if (c->dim == official[i].dim && c->n_layers == official[i].n_layers) {
-            snprintf(out, size, "%s", official[i].label);
+            snprintf(out, size, " %s%s", expert ? "A" : "", official[i].label);
             return;
         }
-    double n = (double)wn_dit_n_params(c);
-    if (n >= 1e9)
-        snprintf(out, size, "%.1fB", n / 1e9);
-    else
-        snprintf(out, size, "%.1fM", n / 1e6);
+    snprintf(out, size, ", dim %lld, %d layers", (long long)c->dim, c->n_layers);
+}
+
+static void upper(char *out, size_t size, const char *s)
+{
+    size_t i = 0;
+    for (; s[i] && i + 1 < size; i++) out[i] = (char)(s[i] >= 'a' && s[i] <= 'z' ? s[i] - 32 : s[i]);
+    out[i] = 0;
 }
 
 static void name_model(struct wn_checkpoint *ck)
 {
-    char base[48], size[16];
+    char base[48], task[16], size[40];
     last_name(ck->path, base, sizeof base);
     if (!ck->has_config || ck->task == WN_TASK_UNKNOWN) {
         snprintf(ck->name, sizeof ck->name, "%s", base);
         return;
     }
     const bool high = !strcmp(base, high_folder), low = !strcmp(base, low_folder);
-    const bool experts = high || low || wn_checkpoint_has_experts(ck);
+    const bool expert = high || low || wn_checkpoint_has_experts(ck);
     const bool is22 =
-        experts || ck->task == WN_TASK_TI2V || ck->task == WN_TASK_S2V || ck->task == WN_TASK_ANIMATE;
-    char task[16];
-    const char *t = wn_task_name(ck->task);
-    size_t i = 0;
-    for (; t[i]; i++) task[i] = (char)(t[i] >= 'a' && t[i] <= 'z' ? t[i] - 32 : t[i]);
-    task[i] = 0;
-    size_label(&ck->config, size, sizeof size);
-    snprintf(ck->name, sizeof ck->name, "Wan%s %s %s%s%s", is22 ? "2.2" : "2.1", task, experts ? "A" : "",
-             size,
+        expert || ck->task == WN_TASK_TI2V || ck->task == WN_TASK_S2V || ck->task == WN_TASK_ANIMATE;
+    upper(task, sizeof task, wn_task_name(ck->task));
+    size_label(&ck->config, expert, size, sizeof size);
+    snprintf(ck->name, sizeof ck->name, "Wan%s %s%s%s", is22 ? "2.2" : "2.1", task, size,
              high  ? ", high-noise expert"
              : low ? ", low-noise expert"
                    : "");

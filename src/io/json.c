@@ -70,8 +70,12 @@ enum wan_status wn_json_parse(json_t **root, const char *text, size_t n, const c
     json_error_t e = {0};
     out_of_memory = false;
     *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    if (out_of_memory) { /* even when jansson found a way around it: what it made is not to be trusted */
+        json_decref(*root);
+        *root = NULL;
+        return wn_fail_nomem(err, path, n);
+    }
     if (*root) return WAN_OK;
-    if (out_of_memory) return wn_fail_nomem(err, path, n);
     return wn_fail(err, WAN_EFORMAT, "%s: not valid JSON: line %d, column %d: %s", path, e.line, e.column,
                    e.text);
 }
