@@ -223,29 +223,33 @@ static bool find_config(const struct scan *s, enum wn_part part)
 
 /* ---- tokenizer ---- */
 
-static bool holds_tokenizer(const char *folder)
+static bool holds_tokenizer(const struct scan *s, const char *folder, bool *found)
 {
     static const char *const files[] = {"tokenizer.json", "spiece.model"};
-    bool found = false;
-    for (size_t i = 0; i < 2 && !found; i++) {
+    *found = false;
+    for (size_t i = 0; i < 2 && !*found; i++) {
         char *path = wn_path_join(folder, files[i]);
-        found = path && wn_file_kind(path) == WN_FILE_REGULAR;
+        if (!path) return nomem(s);
+        *found = wn_file_kind(path) == WN_FILE_REGULAR;
         wn_free(path);
     }
-    return found;
+    return true;
 }
 
 static bool find_tokenizer(const struct scan *s)
 {
-    static const char *const places[] = {"google/umt5-xxl", "umt5-xxl", "tokenizer", "."};
+    static const char *const places[] = {"google/umt5-xxl", "umt5-xxl", "tokenizer", ""};
     char **out = &s->ck->part[WN_PART_TOKENIZER].path;
     for (size_t i = 0; i < sizeof places / sizeof *places && !*out; i++) {
-        char *path = strcmp(places[i], ".") ? wn_path_join(s->folder, places[i]) : wn_strdup(s->folder);
+        bool found;
+        char *path = places[i][0] ? wn_path_join(s->folder, places[i]) : wn_strdup(s->folder);
         if (!path) return nomem(s);
-        if (holds_tokenizer(path))
+        const bool ok = holds_tokenizer(s, path, &found);
+        if (ok && found)
             *out = path;
         else
             wn_free(path);
+        if (!ok) return false;
     }
     return true;
 }
