@@ -156,29 +156,28 @@ WN_INLINE int64_t wn_left(int64_t n, int64_t i, int64_t most)
 static inline void row_to_f32(float *dst, const void *src, enum wn_dtype type, int64_t n)
 {
     const uint8_t *s = src;
+    int64_t i = 0;
     switch (type) {
     case WN_F32: memcpy(dst, s, (size_t)n * 4); return;
     case WN_BF16:
-        for (int64_t i = 0; i < n; i += 8) {
-            int64_t left = wn_left(n, i, 8);
-            v8_store_n(dst + i, v8_load_n(s + 2 * i, WN_BF16, left), WN_F32, left);
-        }
+        for (; i + 8 <= n; i += 8) v8_store(dst + i, v8_load_n(s + 2 * i, WN_BF16, 8));
+        if (i < n) v8_store_n(dst + i, v8_load_n(s + 2 * i, WN_BF16, n - i), WN_F32, n - i);
         return;
     case WN_F16:
-        for (int64_t i = 0; i < n; i++) {
+        for (; i < n; i++) {
             uint16_t h;
             memcpy(&h, s + 2 * i, 2);
             dst[i] = wn_f16_f32(h);
         }
         return;
     case WN_F8_E4M3:
-        for (int64_t i = 0; i < n; i++) dst[i] = wn_leaf_f8[0][s[i]];
+        for (; i < n; i++) dst[i] = wn_leaf_f8[0][s[i]];
         return;
     case WN_F8_E5M2:
-        for (int64_t i = 0; i < n; i++) dst[i] = wn_leaf_f8[1][s[i]];
+        for (; i < n; i++) dst[i] = wn_leaf_f8[1][s[i]];
         return;
     case WN_F64:
-        for (int64_t i = 0; i < n; i++) {
+        for (; i < n; i++) {
             double d;
             memcpy(&d, s + 8 * i, 8);
             dst[i] = (float)d;
@@ -190,19 +189,17 @@ static inline void row_to_f32(float *dst, const void *src, enum wn_dtype type, i
 
 static inline void row_round_bf16(float *x, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += 8) {
-        int64_t left = wn_left(n, i, 8);
-        v8_store_n(x + i, v8_round_bf16(v8_load_n(x + i, WN_F32, left)), WN_F32, left);
-    }
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) v8_store(x + i, v8_round_bf16(v8_load(x + i)));
+    if (i < n) v8_store_n(x + i, v8_round_bf16(v8_load_n(x + i, WN_F32, n - i)), WN_F32, n - i);
 }
 
 static inline void row_scale(float *x, float by, int64_t n)
 {
     v8f b = v8_set(by);
-    for (int64_t i = 0; i < n; i += 8) {
-        int64_t left = wn_left(n, i, 8);
-        v8_store_n(x + i, v8_load_n(x + i, WN_F32, left) * b, WN_F32, left);
-    }
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) v8_store(x + i, v8_load(x + i) * b);
+    if (i < n) v8_store_n(x + i, v8_load_n(x + i, WN_F32, n - i) * b, WN_F32, n - i);
 }
 
 WN_INLINE void end_8(const float *c, int64_t j, int64_t left, const struct wn_row_end *e)
@@ -224,15 +221,21 @@ static inline void row_end(const float *c, int64_t n, const struct wn_row_end *e
     if (j < n) end_8(c, j, n - j, e);
 }
 
-/* Logits of 8 keys from j; keys past hi are -inf. */
-WN_INLINE v8f logits_8(const float *s, int j, int hi, const struct wn_softmax_row *r)
+/* Lanes past the first `left` become -inf. */
+WN_INLINE v8f v8_mask_logits(v8f v, int left)
 {
-    int left = hi - j < 8 ? hi - j : 8;
+    const v8i lane = {0, 1, 2, 3, 4, 5, 6, 7}, n = {left, left, left, left, left, left, left, left};
+    return v8_pick(lane < n, v, v8_set(-INFINITY));
+}
+
+/* Logits of `left` keys from j, stored; the other lanes are -inf. */
+WN_INLINE v8f logits_8(float *s, int j, int left, const struct wn_softmax_row *r)
+{
     v8f v = v8_load_n(s + j, WN_F32, left) * v8_set(r->scale);
-    if (r->log_weight) v += v8_load_n(r->log_weight + j, WN_F32, left);
+    if (r->log_weight) v += v8_load_n((const char *)r->log_weight + (size_t)j * 4, WN_F32, left);
     if (r->bias) v += v8_load_n((const char *)r->bias + (size_t)j * 4, WN_F32, left);
-    for (int i = left; i < 8; i++) v[i] = -INFINITY;
-    return v;
+    v8_store_n(s + j, v, WN_F32, left);
+    return left < 8 ? v8_mask_logits(v, left) : v;
 }
 
 static inline void row_softmax(float *s, int lo, int hi, int n, struct wn_softmax_row *r)
@@ -243,9 +246,13 @@ static inline void row_softmax(float *s, int lo, int hi, int n, struct wn_softma
         return;
     }
     v8f top = v8_set(-INFINITY);
-    for (int j = lo; j < hi; j += 8) {
-        v8f v = logits_8(s, j, hi, r);
-        v8_store_n(s + j, v, WN_F32, hi - j < 8 ? hi - j : 8);
+    int j = lo;
+    for (; j + 8 <= hi; j += 8) {
+        v8f v = logits_8(s, j, 8, r);
+        top = v8_pick(v > top, v, top);
+    }
+    if (j < hi) {
+        v8f v = logits_8(s, j, hi - j, r);
         top = v8_pick(v > top, v, top);
     }
     float m = v8_max(top);
@@ -253,13 +260,15 @@ static inline void row_softmax(float *s, int lo, int hi, int n, struct wn_softma
     /* Only keys of weight 0 so far: any finite reference gives exp(-inf) = 0. */
     float ref = m == -INFINITY ? 0 : m;
     v8f sum = v8_set(0), at = v8_set(ref);
-    for (int j = lo; j < hi; j += 8) {
-        int left = hi - j < 8 ? hi - j : 8;
-        v8f v = v8_load_n(s + j, WN_F32, left);
-        for (int i = left; i < 8; i++) v[i] = -INFINITY;
-        v = v8_exp(v - at);
+    for (j = lo; j + 8 <= hi; j += 8) {
+        v8f v = v8_exp(v8_load(s + j) - at);
         sum += v;
-        v8_store_n(s + j, v, WN_F32, left);
+        v8_store(s + j, v);
+    }
+    if (j < hi) {
+        v8f v = v8_exp(v8_mask_logits(v8_load_n(s + j, WN_F32, hi - j), hi - j) - at);
+        sum += v;
+        v8_store_n(s + j, v, WN_F32, hi - j);
     }
     if (lo > 0) memset(s, 0, (size_t)lo * 4);
     if (hi < n) memset(s + hi, 0, (size_t)(n - hi) * 4);
