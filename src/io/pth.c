@@ -138,6 +138,7 @@ static void copy_strided(uint8_t *dst, const uint8_t *base, const struct wn_pick
     for (size_t k = 0; k < n; k++) {
         memcpy(dst + k * size, base + (size_t)offset * size, size);
         for (int i = p->n_dims; i-- > 0;) {
+            if (p->dim[i] == 1) continue; /* its stride is any number */
             offset += p->stride[i];
             if (++at[i] < p->dim[i]) break;
             offset -= at[i] * p->stride[i];

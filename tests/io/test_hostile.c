@@ -413,6 +413,7 @@ static void lying_tensors(void **state)
     expect_tensor((struct fake_tensor){F, 16, 15, 0, 0, {0}, {0}}, WAN_OK, NULL);
     expect_tensor((struct fake_tensor){F, 16, 3, 2, 2, {4, 4}, {0, 1}}, WAN_OK, NULL);
     expect_tensor((struct fake_tensor){F, 16, 0, 2, 2, {0, 1LL << 40}, {9, 9}}, WAN_OK, NULL);
+    expect_tensor((struct fake_tensor){F, 16, 9, 3, 3, {2, 1, 2}, {1, INT64_MAX, 2}}, WAN_OK, NULL);
     expect_tensor((struct fake_tensor){F, 17, 0, 1, 1, {4}, {1}}, bad, "shorter");
     expect_tensor((struct fake_tensor){F, INT64_MAX, 0, 1, 1, {4}, {1}}, bad, "shorter");
     expect_tensor((struct fake_tensor){F, -1, 0, 1, 1, {4}, {1}}, bad, "not a storage");
