@@ -9,7 +9,7 @@
 struct bench {
     struct run_args run;
     struct wan_bench_params params;
-    int size[2];
+    int size[2], frames; /* WAN_UNSET: the model's own */
 };
 
 static int bench(struct bench *a)
@@ -28,12 +28,13 @@ static int bench(struct bench *a)
 
 int cmd_bench(int argc, char **argv)
 {
-    struct bench a = {.params = *wan_bench_params(.model = NULL)};
+    struct bench a = {
+        .params = *wan_bench_params(.model = NULL), .size = {WAN_UNSET, WAN_UNSET}, .frames = WAN_UNSET};
     struct opt opts[5 + RUN_N_OPTIONS] = {
         {"model", "m ckpt_dir", OPT_STRING, &a.params.model, 0, 0, "folder", "Wan2.1-T2V-1.3B",
          "checkpoint folder; without one only the machine is measured"},
         {"size", NULL, OPT_SIZE, a.size, 16, 16384, "pixels", "832x480", "size of the video to measure with"},
-        {"frames", "frame_num", OPT_INT, &a.params.frames, 1, 100000, "", "81", "frames of that video"},
+        {"frames", "frame_num", OPT_INT, &a.frames, 1, 100000, "", "81", "frames of that video"},
         {"precision", NULL, OPT_STRING, &a.params.precision, 0, 0, "", "bf16",
          "of the transformer: f32, f32x or bf16"},
         {"json", NULL, OPT_FLAG, &a.params.json, 0, 0, "", "", "print the report as JSON"},
@@ -48,8 +49,11 @@ int cmd_bench(int argc, char **argv)
         opt_print_help(stdout, &set);
         return ui_flush_output(0);
     }
-    a.params.width = a.size[0];
-    a.params.height = a.size[1];
+    if (a.size[0] != WAN_UNSET) {
+        a.params.width = a.size[0];
+        a.params.height = a.size[1];
+    }
+    if (a.frames != WAN_UNSET) a.params.frames = a.frames;
     code = run_check_precision("precision", a.params.precision);
     return code ? code : bench(&a);
 }

@@ -17,9 +17,7 @@ static const struct command {
     {"inspect", cmd_inspect, "inspect PATH", "say what a checkpoint is, and what is wrong with it"},
     {"eval", cmd_eval, "eval PART [-m MODEL] [-i IN] [-o OUT]",
      "run one part of a model on tensors from a file"},
-#ifdef WAN_HAVE_BENCH
     {"bench", cmd_bench, "bench [-m MODEL]", "measure this machine, and the parts of a model on it"},
-#endif
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -43,7 +41,7 @@ static int unknown_command(const char *word)
 int main(int argc, char **argv)
 {
     if (argc < 2)
-        return ui_fail(EXIT_USAGE, "give a command, such as generate or inspect; see wan --help");
+        return ui_fail(EXIT_USAGE, "give a command: generate, inspect, eval or bench; see wan --help");
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) return print_help();
     if (!strcmp(argv[1], "--version")) {
         printf("wan %s\n", wan_version());

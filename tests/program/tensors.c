@@ -27,10 +27,10 @@ static struct wan_tensors *open_file(const char *path)
     return t;
 }
 
-static struct wan_array find(const char *path, const char *name)
+static struct wan_array find(const struct wan_tensors *t, const char *path, const char *name)
 {
     struct wan_array a;
-    if (!wan_tensors_find(open_file(path), name, &a)) die(path, name);
+    if (!wan_tensors_find(t, name, &a)) die(path, name);
     return a;
 }
 
@@ -73,7 +73,8 @@ static struct wan_array last_of(struct wan_array x)
 
 static int compare(char **argv)
 {
-    struct wan_array a = find(argv[0], argv[1]), b = find(argv[2], argv[3]);
+    struct wan_tensors *ta = open_file(argv[0]), *tb = open_file(argv[2]);
+    struct wan_array a = find(ta, argv[0], argv[1]), b = find(tb, argv[2], argv[3]);
     double tolerance = atof(argv[4]), largest = 0, worst = 0;
     if (strcmp(a.dtype, "F32") || strcmp(b.dtype, "F32")) die(argv[0], "not F32");
     if (b.n_dims == a.n_dims + 1) b = last_of(b);
@@ -84,6 +85,8 @@ static int compare(char **argv)
         if (!(d <= worst)) worst = d; /* a NaN stays */
         if (m > largest) largest = m;
     }
+    wan_tensors_free(ta);
+    wan_tensors_free(tb);
     if (worst <= tolerance * largest) return 0;
     fprintf(stderr, "tensors: %s and %s differ by %g of %g\n", argv[1], argv[3], worst, largest);
     return 1;
@@ -133,8 +136,15 @@ static int make(int argc, char **argv)
 int main(int argc, char **argv)
 {
     if (wan_context_new(&ctx, wan_context_params(.threads = 1))) die("context", wan_error(ctx));
-    if (argc == 3 && !strcmp(argv[1], "list")) return list(argv[2]);
-    if (argc == 7 && !strcmp(argv[1], "compare")) return compare(argv + 2);
-    if (argc >= 7 && !strcmp(argv[1], "make")) return make(argc - 2, argv + 2);
-    die("usage", "list FILE | compare FILE NAME FILE NAME TOL | make FILE NAME DTYPE EXTENTS VALUES …");
+    int code = 2;
+    if (argc == 3 && !strcmp(argv[1], "list"))
+        code = list(argv[2]);
+    else if (argc == 7 && !strcmp(argv[1], "compare"))
+        code = compare(argv + 2);
+    else if (argc >= 7 && !strcmp(argv[1], "make"))
+        code = make(argc - 2, argv + 2);
+    else
+        fprintf(stderr, "usage: tensors list FILE | compare … | make …\n");
+    wan_context_free(ctx);
+    return code;
 }

@@ -95,6 +95,36 @@ solve() {
 solve unipc 5 5 '0.733614206,-1.19709587,1.91682708 0.706589997,-1.13162482,1.79015195 0.660498619,-1.04343796,1.59613395 0.579143941,-0.90113306,1.27558732 0.399800837,-0.545434475,0.547537923'
 solve dpm++ 3 1 '0.635363698,-0.879879117,1.41811621 0.547699451,-0.592309415,1.01656234 0.48110649,-0.360789657,0.75083828'
 
+# tokenize, against Hugging Face tokenizers
+texts=$golden/text
+for t in first nmt first/spiece.model nmt/spiece.model old.json chain.json; do
+    # {"text":"…","clean":"…","ids":{"first":[…],"nmt":[…]}}, where the ids are those of the text as it is: so
+    # only strings that cleaning does not change
+    grep -E '^\{"text":("([^"\\]|\\.)*"),"clean":\1,' "$texts/strings.jsonl" | grep -F "\"$t\":[" >strings
+    sed -E 's/^\{"text":("([^"\\]|\\.)*"),.*/\1/' strings >texts.jsonl
+    sed "s|.*\"$t\":\[\([^]]*\)\].*|\1|" strings >want
+    run 0 eval tokenize --tokenizer "$texts/$t" --jsonl texts.jsonl
+    sed 's/.*"ids": *\[\([^]]*\)\]}$/\1/' out | tr -d ' ' >got
+    [ "$(wc -l <want)" -gt 100 ]
+    ok "there are strings for $t" $?
+    same "ids of $(wc -l <want) strings by $t" want got
+done
+run 0 eval tokenize --tokenizer "$texts/nmt/tokenizer.json" --text 'a red kite'
+cp out one
+run 0 eval tokenize -m "$texts/nmt" --text 'a red kite'
+same 'a folder and its file are the same tokenizer' one out
+printf '"a red kite"\n' >one.jsonl
+run 0 eval tokenize -m "$texts/nmt" --jsonl one.jsonl
+same 'a text and a line are the same' one out
+printf '"a red kite"\n"unfinished\n' >one.jsonl
+run 1 eval tokenize -m "$texts/nmt" --jsonl one.jsonl
+grep -q 'line 2' err
+ok 'a bad line is named' $?
+printf '[1]\n' >one.jsonl
+fails 1 'not a JSON string' eval tokenize -m "$texts/nmt" --jsonl one.jsonl
+fails 1 nothere eval tokenize -m "$texts/nmt" --jsonl nothere
+fails 1 nothere eval tokenize --tokenizer nothere --text x
+
 # usage
 fails 2 'needs the name of a part' eval
 fails 2 'did you mean vae.decode?' eval vae-decode

@@ -6,7 +6,7 @@ run 0 --version
 shows 'wan 0.'
 run 0 --help
 commands=$(sed -n 's/^  wan \([a-z]*\) .*/\1/p' out)
-for c in generate inspect eval; do shows "wan $c "; done
+for c in generate inspect eval bench; do shows "wan $c "; done
 for c in $commands; do
     run 0 $c --help
     shows --threads
@@ -65,12 +65,8 @@ ok 'help does not list what is not there' $?
 fails 2 'needs a file or folder' inspect
 fails 2 '--forward takes C,F,H,W' inspect "$tiny" --forward 1,2,3
 fails 2 '--precision must be' inspect "$tiny" --precision f16
-case $commands in
-*bench*)
-    fails 2 '--precision must be' bench --precision f16
-    fails 2 'WIDTHxHEIGHT' bench --size big
-    ;;
-esac
+fails 2 '--precision must be' bench --precision f16
+fails 2 'WIDTHxHEIGHT' bench --size big
 
 # devices
 run 2 eval noise --seed 1 --shape 4 -o n.safetensors --device toaster
