@@ -33,6 +33,12 @@ static const struct attention attention_table[] = {
     {1, {150}, {150}, 2, 32, 0, 1, 5, 0, 0, 0, 0, WN_F32, WN_NONE, WN_PREC_F32},
     {1, {150}, {150}, 2, 32, 1, 1, 70, -1, 1, 1, 0, WN_F32, WN_BF16, WN_PREC_BF16},
     {1, {3}, {515}, 2, 128, 0, 0, 0, 0, 1, 0, 0, WN_F32, WN_NONE, WN_PREC_F32},
+    /* keys in several blocks: the sums so far are scaled when a larger logit comes */
+    {1, {5}, {1300}, 2, 64, 0, 0, 0, 0, 0, 0, 1, WN_F32, WN_NONE, WN_PREC_F32},
+    {2, {70, 3}, {1031, 777}, 1, 128, 0, 0, 0, 0, 1, 0, 1, WN_BF16, WN_F32, WN_PREC_BF16},
+    {1, {601}, {601}, 1, 40, 1, 0, 0, 0, 0, 0, 1, WN_F32, WN_NONE, WN_PREC_F32X},
+    {1, {37}, {1999}, 1, 16, 0, 1, 900, 0, 0, 1, 0, WN_F32, WN_NONE, WN_PREC_F32},
+    {1, {1200}, {1200}, 1, 8, 1, 1, 1000, -1, 1, 1, 1, WN_BF16, WN_F32, WN_PREC_BF16},
 };
 enum { N_ATTENTION = sizeof attention_table / sizeof *attention_table, N_ATTENTION_RANDOM = 130 };
 
@@ -53,7 +59,7 @@ static struct attention attention_random(struct ck_rng *r)
                           .prec = (enum wn_precision)(WN_PREC_F32 + ck_below(r, 3))};
     for (int i = 0; i < s.n_seg; i++) {
         s.lq[i] = CK_PICK(r, 0, 1, 2, 5, 8, 13, 16, 33, 64, 70, 129);
-        s.lk[i] = CK_PICK(r, 0, 1, 3, 7, 8, 15, 16, 32, 37, 64, 65, 131, 200);
+        s.lk[i] = CK_PICK(r, 0, 1, 3, 7, 8, 15, 16, 32, 37, 64, 65, 131, 200, 530, 1050);
         if (ck_chance(r, 40)) s.lk[i] = s.lq[i];
     }
     if (!s.lq[0]) s.lq[0] = 4;

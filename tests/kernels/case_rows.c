@@ -264,7 +264,13 @@ static void unary_build(struct ck_case *c, int64_t n, enum wn_dtype x, enum wn_d
     c->flops = (double)n;
     /* From F64 two roundings may differ from one; everything else has one right answer. */
     c->exact = act == WN_ACT_NONE && (x != WN_F64 || out == WN_F64);
-    ck_input(c, UNARY(x), wn_shape_of(x, n), ck_place(&c->rng), 0, 2);
+    struct ck_input *in = ck_input(c, UNARY(x), wn_shape_of(x, n), ck_place(&c->rng), 0, 2);
+    if (x != WN_F32 || !in->data) return;
+    /* Halfway between two BF16 numbers, with an even and an odd one below; and what lies at the ends. */
+    uint32_t *u = in->data;
+    for (int64_t i = 0; i < n; i += 3) u[i] = (u[i] & 0xffff0000) | 0x8000;
+    const uint32_t ends[] = {0x80000000, 0x7f800000, 0xff7fffff, 0x00000001, 0x3f807fff, 0x3f808001};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends && c->exact && n > 30; i++) u[4 * i + 1] = ends[i];
 }
 
 static void unary_make(struct ck_case *c, int i)
@@ -385,6 +391,7 @@ static void gather_build(struct ck_case *c, int64_t V, int64_t D, int64_t n, enu
             wn_dtype_name(table), wn_dtype_name(out));
     c->args.gather.out_type = out;
     c->exact = table != WN_F64;
+    c->bytes = (double)(n * D) * (double)wn_dtype_size(table);
     ck_input(c, GATHER(table), wn_shape_of(table, V, D), CK_MAPPED, ck_align(&c->rng), 1);
     ck_index(c, GATHER(index), n, V);
 }

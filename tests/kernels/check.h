@@ -51,6 +51,7 @@ struct ck_case {
     struct ck_rng rng;
     bool exact; /* nothing is computed: bits must agree */
     double flops;
+    double bytes; /* read; 0: all of the inputs */
     char text[240];
     bool no_memory;
 };

@@ -444,9 +444,9 @@ static double now(void)
 }
 
 static double op_seconds;
-static void on_op(void *ctx, const char *op, struct wn_tensor out, double seconds)
+static void on_op(void *ctx, int op, const void *args, struct wn_tensor out, double seconds)
 {
-    (void)ctx, (void)op, (void)out;
+    (void)ctx, (void)op, (void)args, (void)out;
     op_seconds = seconds;
 }
 
@@ -492,7 +492,8 @@ static void bench_case(struct device *d, enum wn_op op, int i)
     double seconds = c && !c->no_memory ? time_case(d, c, &shape) : 0;
     if (seconds > 0) {
         double bytes = (double)wn_n_bytes(shape);
-        for (int j = 0; j < c->n_in; j++) bytes += (double)wn_n_bytes(c->in[j].shape);
+        for (int j = 0; j < c->n_in && !c->bytes; j++) bytes += (double)wn_n_bytes(c->in[j].shape);
+        bytes += c->bytes;
         printf("%-13s %-9s %10.3f ms %9.1f GFLOP/s %7.1f GB/s  %s\n", wn_op_name(op), d->dev->isa,
                seconds * 1e3, c->flops / seconds * 1e-9, bytes / seconds * 1e-9, c->text);
         n_passed++;
