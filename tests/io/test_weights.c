@@ -145,7 +145,6 @@ static void safetensors_types(void **state)
     expect_ramp(w, "i32", WN_I32, DIMS(3));
     expect_ramp(w, "i16", WN_I16, DIMS(3));
     expect_ramp(w, "i8", WN_I8, DIMS(3));
-    assert_string_equal(wn_weights_metadata(w, "format"), "pt");
     assert_string_equal(wn_weights_metadata(w, "note"), "quote \" backslash \\ \xc3\xa9");
     assert_null(wn_weights_metadata(w, "nothing"));
     for (size_t i = 1; i < wn_weights_count(w); i++)
