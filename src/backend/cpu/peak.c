@@ -107,7 +107,7 @@ enum wan_status wn_cpu_peak(struct wn_device *dev, struct wn_peak *peak, struct 
     if (strcmp(dev->isa, "portable")) f32 = wn_peak_f32_avx2;
 #endif
     peak->f32_flops = compute_peak(cpu, j, f32);
-#ifdef WN_HAVE_AMX
+#if defined(WN_HAVE_AMX) && !defined(WN_AMX_EMULATION)
     if (!strcmp(dev->isa, "amx")) peak->bf16_flops = compute_peak(cpu, j, wn_peak_bf16_amx);
 #endif
     read_peak(cpu, j, peak, err);
