@@ -255,7 +255,7 @@ const struct ck_op ck_qk_norm_rope = {N_QK + N_QK_RANDOM, qk_make, qk_bound,
 #define UNARY(f) offsetof(struct wn_unary_args, f)
 
 static const enum wn_dtype float_type[] = {WN_F32, WN_BF16, WN_F16, WN_F8_E4M3, WN_F8_E5M2, WN_F64};
-enum { N_FLOATS = 6, N_UNARY = N_FLOATS * N_FLOATS * 4 };
+enum { N_FLOATS = 6, N_UNARY = N_FLOATS * N_FLOATS * 6 };
 
 static void unary_build(struct ck_case *c, int64_t n, enum wn_dtype x, enum wn_dtype out, enum wn_act act)
 {
@@ -273,11 +273,14 @@ static void unary_build(struct ck_case *c, int64_t n, enum wn_dtype x, enum wn_d
     for (size_t i = 0; i < sizeof ends / sizeof *ends && c->exact && n > 30; i++) u[4 * i + 1] = ends[i];
 }
 
+/* Every pair of types: plain conversion at three lengths, then each activation. */
 static void unary_make(struct ck_case *c, int i)
 {
-    int64_t n = CK_PICK(&c->rng, 1, 2, 7, 8, 9, 31, 513, 1000, 20011);
-    unary_build(c, n, float_type[i % N_FLOATS], float_type[i / N_FLOATS % N_FLOATS],
-                (enum wn_act)(i / N_FLOATS / N_FLOATS));
+    const int64_t n[] = {9, 33, 20011};
+    int group = i / N_FLOATS / N_FLOATS;
+    unary_build(c, group < 3 ? n[group] : CK_PICK(&c->rng, 1, 2, 7, 8, 9, 31, 513, 1000, 20011),
+                float_type[i % N_FLOATS], float_type[i / N_FLOATS % N_FLOATS],
+                group < 3 ? WN_ACT_NONE : (enum wn_act)(group - 2));
 }
 
 static bool unary_bound(const struct ck_case *c, const struct ck_env *env, double *tol)
