@@ -170,6 +170,17 @@ enum wan_status wn_cpu_run(struct wn_cpu *cpu, int64_t n_tasks, void (*fn)(void 
     return wn_fail(err, WAN_ECANCELED, "canceled");
 }
 
+/* Products over nothing have no blocks to cut. */
+static const char *supports(struct wn_device *dev, int op, const void *args)
+{
+    (void)dev;
+    const struct wn_linear_args *linear = args;
+    const struct wn_conv_args *conv = args;
+    if ((op == WN_OP_LINEAR && wn_last_dim(linear->x) < 1) || (op == WN_OP_CONV && wn_n_elems(conv->w) < 1))
+        return "no inputs to sum over";
+    return NULL;
+}
+
 static enum wan_status (*const run[WN_OP_COUNT])(struct wn_device *, const void *, struct wn_err *) = {
 #define WN_OP(ENUM, name, needs, summary) [WN_OP_##ENUM] = wn_cpu_##name,
 #include "backend/ops.def"
@@ -186,6 +197,7 @@ static const struct wn_device_table table = {
     .sync = sync,
     .trim = trim,
     .peak = wn_cpu_peak,
+    .supports = supports,
     .run = run,
 };
 
