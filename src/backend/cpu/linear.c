@@ -5,9 +5,9 @@
 
 /* With at most this many rows the weights are read once, straight from where they are. */
 enum { FEW_ROWS = 32 };
-/* Of the few-rows form: weight rows of one task; inputs taken at a time, so that the activations stay in
- * the second-level cache; weight rows converted together. */
-enum { DOT_COLUMNS = 64, DOT_RUN = 1024, DOT_ROWS = 4 };
+/* Of the few-rows form: weight rows of one task; inputs taken at a time (long runs, which the prefetchers
+ * follow, yet activations that stay near); weight rows converted together. */
+enum { DOT_COLUMNS = 64, DOT_RUN = 4096, DOT_ROWS = 4 };
 
 struct linear {
     const struct wn_linear_args *a;
