@@ -149,7 +149,7 @@ enum wan_status wn_dit_config_read(struct wn_dit_config *c, const char *path, st
     *c = (struct wn_dit_config){0};
     struct wn_err local = {0};
     json_t *root;
-    if (wn_json_read(&root, path, MAX_CONFIG, &local)) return wn_fail(err, local.code, "%s", local.text);
+    if (wn_json_read(&root, path, MAX_CONFIG, 0, &local)) return wn_fail(err, local.code, "%s", local.text);
     struct source s = {root, path, &local};
     if (!json_is_object(root))
         wn_fail(&local, WAN_EFORMAT, "%s: not a JSON object", path);

@@ -1,8 +1,5 @@
 #include "io/json.h"
 
-#include <pthread.h>
-#include <stdbool.h>
-
 #include "base/file.h"
 #include "base/mem.h"
 
@@ -16,17 +13,9 @@ static void *json_alloc(size_t bytes)
     return p;
 }
 
-static void set_alloc(void)
+void wn_json_hook_memory(void)
 {
     json_set_alloc_funcs(json_alloc, wn_free);
-    /* Seed the hash function now, not at some later first object. */
-    json_object_seed(0);
-}
-
-void wn_json_init(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, set_alloc);
 }
 
 /* The byte after the string literal that starts at text[i]. */
@@ -61,33 +50,69 @@ static enum wan_status scan(const char *text, size_t n, const char *path, struct
     return WAN_OK;
 }
 
-enum wan_status wn_json_parse(json_t **root, const char *text, size_t n, const char *path, struct wn_err *err)
+enum wan_status wn_json_parse(json_t **root, const char *text, size_t n, size_t flags, const char *path,
+                              struct wn_err *err)
 {
     *root = NULL;
-    wn_json_init();
     enum wan_status st = scan(text, n, path, err);
     if (st) return st;
     json_error_t e = {0};
     out_of_memory = false;
-    *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    *root = json_loadb(text, n, JSON_REJECT_DUPLICATES | flags, &e);
     if (out_of_memory) { /* even when jansson found a way around it: what it made is not to be trusted */
         json_decref(*root);
         *root = NULL;
-        return wn_fail_nomem(err, path, n);
     }
     if (*root) return WAN_OK;
+    if (out_of_memory || json_error_code(&e) == json_error_out_of_memory ||
+        !*e.text) /* some paths set no text */
+        return wn_fail_nomem(err, path, n);
     return wn_fail(err, WAN_EFORMAT, "%s: not valid JSON: line %d, column %d: %s", path, e.line, e.column,
                    e.text);
 }
 
-enum wan_status wn_json_read(json_t **root, const char *path, size_t max, struct wn_err *err)
+enum wan_status wn_json_read(json_t **root, const char *path, size_t max, size_t flags, struct wn_err *err)
 {
     char *text;
     size_t n;
     *root = NULL;
     enum wan_status st = wn_file_read(path, max, &text, &n, err);
     if (st) return st;
-    st = wn_json_parse(root, text, n, path, err);
+    st = wn_json_parse(root, text, n, flags, path, err);
     wn_free(text);
     return st;
+}
+
+static const char *type_name(json_type type)
+{
+    switch (type) {
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "a list";
+    case JSON_STRING: return "a string";
+    case JSON_INTEGER: return "a whole number";
+    case JSON_REAL: return "a number";
+    case JSON_TRUE:
+    case JSON_FALSE: return "true or false";
+    case JSON_NULL: return "null";
+    }
+    return "?";
+}
+
+enum wan_status wn_json_get(const json_t *object, const char *key, json_type type, const json_t **out,
+                            const char *path, struct wn_err *err)
+{
+    *out = json_object_get(object, key); /* NULL for what is no object */
+    if (!*out) return wn_fail(err, WAN_EFORMAT, "%s: \"%s\" is missing", path, key);
+    if (json_typeof(*out) == type) return WAN_OK;
+    return wn_fail(err, WAN_EFORMAT, "%s: \"%s\" is %s, not %s", path, key, type_name(json_typeof(*out)),
+                   type_name(type));
+}
+
+enum wan_status wn_json_get_bool(const json_t *object, const char *key, bool *out, const char *path,
+                                 struct wn_err *err)
+{
+    const json_t *v = json_object_get(object, key);
+    if (!json_is_boolean(v)) return wn_fail(err, WAN_EFORMAT, "%s: \"%s\" is not true or false", path, key);
+    *out = json_is_true(v);
+    return WAN_OK;
 }

@@ -1,8 +1,9 @@
-/* JSON from files: jansson with our allocator, no duplicate keys, bounded depth and size. */
+/* JSON from files, through jansson: no duplicate keys, bounded depth and size. */
 #ifndef WN_IO_JSON_H
 #define WN_IO_JSON_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/status.h"
@@ -11,14 +12,23 @@
  * costs neither stack nor gigabytes. */
 enum { WN_JSON_MAX_DEPTH = 32, WN_JSON_MAX_VALUES = 2 * 1000 * 1000 };
 
-/* Make jansson allocate through base/mem.h. Process-wide, so it must come before the first use of jansson in
- * the process; everything below calls it, wan_context_new should. Thread-safe; later calls do nothing. */
-void wn_json_init(void);
+/* Make jansson allocate through base/mem.h, so that its allocations are counted and can be failed.
+ * Process-wide and therefore for tests and programs only, before the first use of jansson: a library must not
+ * do it to a host that may use jansson itself. */
+void wn_json_hook_memory(void);
 
-/* Parse text [n bytes], which need not end in NUL. Free *root with json_decref. `path` is for messages. */
-enum wan_status wn_json_parse(json_t **root, const char *text, size_t n, const char *path,
+/* Parse text [n bytes], which need not end in NUL. `flags`: jansson's decoding flags beside
+ * JSON_REJECT_DUPLICATES. Free *root with json_decref. `path` is for messages. */
+enum wan_status wn_json_parse(json_t **root, const char *text, size_t n, size_t flags, const char *path,
                               struct wn_err *err);
 /* The same from a file of at most `max` bytes. */
-enum wan_status wn_json_read(json_t **root, const char *path, size_t max, struct wn_err *err);
+enum wan_status wn_json_read(json_t **root, const char *path, size_t max, size_t flags, struct wn_err *err);
+
+/* *out = object[key], borrowed, which must be there and of that type; else WAN_EFORMAT naming `path` and key.
+ */
+enum wan_status wn_json_get(const json_t *object, const char *key, json_type type, const json_t **out,
+                            const char *path, struct wn_err *err);
+enum wan_status wn_json_get_bool(const json_t *object, const char *key, bool *out, const char *path,
+                                 struct wn_err *err);
 
 #endif

@@ -164,7 +164,7 @@ static enum wan_status copy_tensor(struct source *s, struct wn_weight *t, const 
 static enum wan_status place_tensor(struct source *s, struct wn_weight *t, const struct wn_pickle_tensor *p)
 {
     const struct wn_zip_entry *e;
-    size_t bytes, size = wn_dtype_size(t->type);
+    size_t bytes = 0, size = wn_dtype_size(t->type);
     enum wan_status st = find_storage(s, t, p->storage, &e, &bytes);
     if (st) return st;
     t->data = e->data;

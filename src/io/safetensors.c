@@ -159,7 +159,7 @@ enum wan_status wn_safetensors_load(struct wn_weights *w, const struct wn_map *m
     struct reader r = {w, map, map->data + PREFIX + n, map->size - PREFIX - (size_t)n, err};
     size_t first = w->n;
     json_t *root;
-    enum wan_status st = wn_json_parse(&root, (const char *)map->data + PREFIX, (size_t)n, map->path, err);
+    enum wan_status st = wn_json_parse(&root, (const char *)map->data + PREFIX, (size_t)n, 0, map->path, err);
     if (!st) st = read_header(&r, root);
     json_decref(root);
     return st ? st : check_cover(&r, w->item + first, w->n - first);

@@ -179,7 +179,7 @@ static enum wan_status load_index(struct wn_weights *w, const char *path, struct
     json_t *root;
     const char **names = NULL;
     size_t n = 0;
-    enum wan_status st = wn_json_read(&root, path, MAX_INDEX, err);
+    enum wan_status st = wn_json_read(&root, path, MAX_INDEX, 0, err);
     if (st) return st;
     json_t *weight_map = json_object_get(root, "weight_map");
     if (!json_object_size(weight_map))

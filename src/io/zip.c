@@ -221,7 +221,7 @@ static enum wan_status read_entries(struct wn_zip *z, const struct directory *d,
 enum wan_status wn_zip_open(struct wn_zip *z, const struct wn_map *map, struct wn_err *err)
 {
     *z = (struct wn_zip){.map = map};
-    struct directory d;
+    struct directory d = {0};
     enum wan_status st = read_end(z, &d, err);
     if (!st) st = read_entries(z, &d, err);
     if (st) wn_zip_close(z);

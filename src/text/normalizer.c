@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "text/json.h"
+#include "io/json.h"
 
 enum { MAX_STEPS = 64, MAX_DEPTH = 8 };
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "text/json.h"
+#include "io/json.h"
 #include "text/tokenizer.h"
 
 enum {
@@ -446,18 +446,12 @@ enum wan_status wn_tokenizer_read_json(struct wn_tokenizer *tok, const char *pat
     struct wn_map map;
     enum wan_status st = wn_map_open(&map, path, err);
     if (st) return st;
-    json_error_t why;
     json_t *root = NULL;
     if (!map.size || map.size > MAX_FILE)
         st = wn_fail(err, WAN_EFORMAT, "%s: %zu bytes are no tokenizer.json", path, map.size);
-    else if (!(root = json_loadb((const char *)map.data, map.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
-                                 &why)))
-        st = json_error_code(&why) == json_error_out_of_memory || !*why.text /* some paths set none */
-                 ? wn_fail_nomem(err, path, map.size)
-                 : wn_fail(err, WAN_EFORMAT, "%s: line %d, column %d: %s", path, why.line, why.column,
-                           why.text);
     else
-        st = read_root(tok, root, &map, err);
+        st = wn_json_parse(&root, (const char *)map.data, map.size, JSON_ALLOW_NUL, path, err);
+    if (!st) st = read_root(tok, root, &map, err);
     json_decref(root);
     wn_map_close(&map);
     return st;

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "text/json.h"
+#include "io/json.h"
 #include "text/tokenizer.h"
 
 enum {
@@ -89,24 +89,16 @@ static enum wan_status read_n_extra(const char *path, int *n, struct wn_err *err
     char *file = wn_sprintf("%.*stokenizer_config.json", (int)(wn_path_base(path) - path), path);
     if (!file) return wn_fail_nomem(err, "a path", strlen(path));
     enum wan_status st = WAN_OK;
-    char *text = NULL;
-    size_t len;
-    if (wn_file_kind(file) == WN_FILE_REGULAR) st = wn_file_read(file, MAX_CONFIG, &text, &len, err);
-    if (text) {
-        json_error_t why;
-        /* as reals: "model_max_length" is often 10^30 */
-        json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &why);
-        const json_t *extra = json_object_get(json, "extra_ids");
-        double v = extra ? json_real_value(extra) : DEFAULT_EXTRA;
-        if (!json)
-            st = wn_fail(err, WAN_EFORMAT, "%s: line %d: %s", file, why.line, why.text);
-        else if ((extra && !json_is_real(extra)) || !(v >= 0 && v <= MAX_EXTRA))
-            st = wn_fail(err, WAN_EFORMAT, "%s: \"extra_ids\" is not a number from 0 to %d", file, MAX_EXTRA);
-        else
-            *n = (int)v;
-        json_decref(json);
-    }
-    wn_free(text);
+    json_t *json = NULL;
+    if (wn_file_kind(file) == WN_FILE_REGULAR) /* as reals: "model_max_length" is often 10^30 */
+        st = wn_json_read(&json, file, MAX_CONFIG, JSON_DECODE_INT_AS_REAL, err);
+    const json_t *extra = json_object_get(json, "extra_ids");
+    double v = extra ? json_real_value(extra) : DEFAULT_EXTRA;
+    if ((extra && !json_is_real(extra)) || !(v >= 0 && v <= MAX_EXTRA))
+        st = wn_fail(err, WAN_EFORMAT, "%s: \"extra_ids\" is not a number from 0 to %d", file, MAX_EXTRA);
+    else
+        *n = (int)v;
+    json_decref(json);
     wn_free(file);
     return st;
 }

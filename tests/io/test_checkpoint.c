@@ -1,5 +1,6 @@
 /* Configuration, key tables and checkpoint folders. Full-size models are files with a header and a hole for
  * data. */
+#include "io/json.h"
 #include "io/checkpoint.h"
 #include "io/keys.h"
 #include "util.h"
@@ -535,6 +536,7 @@ static void out_of_memory(void **state)
 
 int main(void)
 {
+    wn_json_hook_memory(); /* so that its allocations are failed too */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(totals),          cmocka_unit_test(full_size_models),
         cmocka_unit_test(tiny_checkpoint), cmocka_unit_test(single_files),

@@ -1,5 +1,6 @@
 /* Files that are cut short, damaged, or lie: each must open sanely or fail with a sentence, under sanitizers
  * too. */
+#include "io/json.h"
 #include "util.h"
 
 #define IO GOLDEN_DIR "/io/"
@@ -585,6 +586,7 @@ static void lying_archives(void **state)
 
 int main(void)
 {
+    wn_json_hook_memory(); /* so that its allocations are failed too */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(truncated),
         cmocka_unit_test(mutated),

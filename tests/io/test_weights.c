@@ -1,6 +1,7 @@
 /* Files written by PyTorch and safetensors (tools/oracle/io_fixtures.py), and our own writer. */
 #include <math.h>
 
+#include "io/json.h"
 #include "tensor/convert.h"
 #include "util.h"
 
@@ -289,6 +290,7 @@ static void out_of_memory(void **state)
 
 int main(void)
 {
+    wn_json_hook_memory(); /* so that its allocations are failed too */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pth_plain),
         cmocka_unit_test(pth_views),

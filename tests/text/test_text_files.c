@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include "base/file.h"
+#include "io/json.h"
 #include "text/text.h"
 
 #define TEXT_DIR GOLDEN_DIR "/text"
@@ -435,7 +436,7 @@ static void every_allocation_of_jansson_may_fail(void **state)
     json_malloc_t old_alloc;
     json_free_t old_free;
     json_get_alloc_funcs(&old_alloc, &old_free);
-    json_set_alloc_funcs(wn_alloc, wn_free);
+    wn_json_hook_memory();
     fail_each_allocation(TEXT_DIR "/tiny.json", false);
     json_set_alloc_funcs(old_alloc, old_free);
 }
