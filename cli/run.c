@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -82,11 +83,14 @@ static void mapped_file(uintptr_t address, char *name, size_t size)
 
 static void on_bus(int sig, siginfo_t *info, void *context)
 {
+    static atomic_flag told = ATOMIC_FLAG_INIT;
     static const char before[] =
         "\nwan: a file in use was made shorter by another program, or its disk failed";
     static char name[4096];
     (void)sig;
     (void)context;
+    /* several threads may meet the missing pages at once: one tells, the others wait for the end */
+    while (atomic_flag_test_and_set(&told)) pause();
     mapped_file((uintptr_t)info->si_addr, name, sizeof name);
     say(before, sizeof before - 1);
     if (name[0]) say(": ", 2);
@@ -99,7 +103,7 @@ void run_catch_signals(void)
 {
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
     struct sigaction stop = {.sa_handler = on_stop, .sa_flags = (int)SA_RESETHAND};
-    struct sigaction bus = {.sa_sigaction = on_bus, .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND)};
+    struct sigaction bus = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO};
     sigemptyset(&stop.sa_mask);
     sigemptyset(&bus.sa_mask);
     struct sigaction hup;

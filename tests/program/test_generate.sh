@@ -117,11 +117,14 @@ ok "--quiet says nothing: $(head -n 1 err)" "$(test ! -s err; echo $?)"
 # the small model that comes along, from a prompt
 shapes=$source_dir/models/shapes-t2v
 if [ -d "$shapes" ]; then
-    run 0 generate -m "$shapes" --prompt 'a red circle moves to the right on a blue background' --steps 2 --seed 7 -o s.mp4
-    echo 'a red circle moves to the right on a blue background' |
-        "$wan" generate -m "$shapes" --prompt - --steps 2 --seed 7 -o t.mp4 2>err
+    prompt='a red circle moves to the right on a blue background'
+    shape="-m $shapes --size 64x64 --frames 17 --steps 2 --seed 7"
+    # shellcheck disable=SC2086  # a list of words
+    run 0 generate $shape --prompt "$prompt" -o s.mp4
+    # shellcheck disable=SC2086
+    echo "$prompt" | "$wan" generate $shape --prompt - -o t.mp4 2>err
     same 'a prompt from standard input is the same' s.mp4 t.mp4
     run 0 generate --help -m "$shapes"
-    shows 'default: 64x64'
+    shows 'default: unipc'
 fi
 finish

@@ -32,7 +32,8 @@ export LD_LIBRARY_PATH DYLD_LIBRARY_PATH
 bin=$(find "$work/root" -name wan -type f -perm -u+x)
 "$bin" --version | grep -q '^wan [0-9]' || fail 'the installed program does not run'
 model=$source_dir/models/shapes-t2v
-if [ -d "$model" ]; then
+# the example takes the model's own size: only where the model says one is that a matter of seconds
+if head -c 4096 "$model"/diffusion_pytorch_model.safetensors 2>/dev/null | LC_ALL=C grep -aq 'wan\.size'; then
     "$work/minimal" "$model" 'a red circle moves to the right on a blue background' "$work/a.mp4" || fail 'minimal'
     [ -s "$work/a.mp4" ] || fail 'minimal wrote nothing'
 fi

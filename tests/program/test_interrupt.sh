@@ -9,7 +9,7 @@ start() {
         --save-latents cut.safetensors >out 2>err &
     pid=$!
     for _ in $(seq 300); do
-        grep -q denoise err && return
+        grep -q denoise err 2>/dev/null && return
         kill -0 $pid 2>/dev/null || break
         sleep 0.1
     done
