@@ -154,6 +154,8 @@ static enum wan_status fill_rope(struct wn_dit_grid *g, struct wn_exec *ex, int 
     int64_t n = g->F * g->H * g->W;
     int64_t(*coord)[3] = wn_alloc_n((size_t)n, sizeof *coord);
     float *table = wn_alloc_n((size_t)n, (size_t)hd * sizeof *table);
+    struct wn_scope scope;
+    wn_scope_begin(ex, &scope);
     if (coord && table) {
         for (int64_t i = 0; i < n; i++) {
             coord[i][0] = first_frame + i / (g->H * g->W);
@@ -164,6 +166,7 @@ static enum wan_status fill_rope(struct wn_dit_grid *g, struct wn_exec *ex, int 
         g->rope = wn_retain(ex, wn_upload(ex, wn_shape_of(WN_F32, n, hd), table));
     } else
         wn_fail_nomem(&ex->err, "the rotary table", (unsigned long long)n * (unsigned)hd * sizeof *table);
+    wn_scope_end(ex, &scope);
     wn_free(coord);
     wn_free(table);
     return ex->err.code;
