@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -131,65 +130,11 @@ static bool ends_with(const char *text, const char *end)
     return n > m && !strcmp(text + n - m, end);
 }
 
-/* Exactly one %d, %4d or %04d in a file name; %% is a percent sign. */
-static bool is_pattern(const char *name)
+/* One .png is one frame where nothing else is said. */
+static void default_frames(struct generate *g)
 {
-    int n_numbers = 0;
-    for (const char *c = strchr(name, '%'); c; c = strchr(c + 1, '%')) {
-        c++;
-        if (*c == '%') continue;
-        if (*c == '0') c++;
-        if (*c >= '1' && *c <= '9') c++;
-        if (*c != 'd') return false;
-        n_numbers++;
-    }
-    return n_numbers == 1;
-}
-
-/* Can a file be made at `path`, or replaced there? */
-static int check_place(const char *option, const char *path)
-{
-    char folder[4096];
-    struct stat st;
-    int n = (int)(base_name(path) - path);
-    snprintf(folder, sizeof folder, "%.*s", n, n ? path : ".");
-    if (!n) strcpy(folder, ".");
-    if (!*base_name(path) || (!stat(path, &st) && S_ISDIR(st.st_mode)))
-        return ui_fail(EXIT_USAGE, "%s %s is a folder; give the name of a file", option, path);
-    if (access(folder, W_OK | X_OK))
-        return ui_fail(EXIT_ERROR, "cannot write into %s: %s", folder, strerror(errno));
-    return 0;
-}
-
-static int check_output(struct generate *g)
-{
-    const char *path = g->output;
-    if (g->params.latents_file) {
-        int code = check_place("--save-latents", g->params.latents_file);
-        if (code) return code;
-    }
-    if (!path) return 0;
-    int code = check_place("-o", path);
-    if (code) return code;
-    if (ends_with(path, ".webm") || ends_with(path, ".webp"))
-        return ui_fail(EXIT_USAGE, "%s: this kind of file is not available yet; use .mp4 or .png", path);
-    if (!ends_with(path, ".mp4") && !ends_with(path, ".png"))
-        return ui_fail(EXIT_USAGE,
-                       "the kind of file is told by its name, and %s ends with neither .mp4 nor .png", path);
-    if (ends_with(path, ".png") && strchr(base_name(path), '%') && !is_pattern(base_name(path)))
-        return ui_fail(EXIT_USAGE, "%s: a pattern holds one number, as in frame_%%04d.png", path);
-    return 0;
-}
-
-/* One .png is one frame: also the default then. */
-static int check_frames(struct generate *g)
-{
-    if (!g->output || !ends_with(g->output, ".png") || strchr(base_name(g->output), '%')) return 0;
-    if (g->params.frames == WAN_UNSET) g->params.frames = 1;
-    if (g->params.frames == 1) return 0;
-    return ui_fail(EXIT_USAGE,
-                   "%s is one picture and there are %d frames; name them all, as in frame_%%04d.png",
-                   g->output, g->params.frames);
+    bool picture = g->output && ends_with(g->output, ".png") && !strchr(base_name(g->output), '%');
+    if (picture && g->params.frames == WAN_UNSET) g->params.frames = 1;
 }
 
 static int check_arguments(struct generate *g)
@@ -197,10 +142,8 @@ static int check_arguments(struct generate *g)
     const char *missing = g->image ? "image" : g->plan ? "plan" : g->resume ? "resume" : NULL;
     if (missing) return ui_fail(EXIT_USAGE, "--%s is not available yet", missing);
     if (!g->model_path) return ui_fail(EXIT_USAGE, "wan generate needs -m MODEL, a checkpoint folder");
-    int code = check_prompt(g);
-    if (!code) code = check_output(g);
-    if (!code) code = check_frames(g);
-    return code;
+    default_frames(g);
+    return check_prompt(g);
 }
 
 /* A name from the first 50 characters of the prompt and the seed, one that is not taken. */
@@ -248,8 +191,11 @@ static void say_plan(const struct generate *g, const struct wan_gen_params *p)
     ui_note("video  %dx%d, %d frame%s, %g frames a second", p->width, p->height, p->frames,
             p->frames == 1 ? "" : "s", p->fps);
     ui_note("steps  %d (%s, shift %g, guidance %g)", p->steps, p->solver, p->shift, p->guidance_low);
-    ui_note("seed   %lld%s", (long long)p->seed,
-            g->params.seed == WAN_UNSET_I64 ? " (chosen at random)" : "");
+    if (p->noise_file)
+        ui_note("noise  %s", p->noise_file);
+    else
+        ui_note("seed   %lld%s", (long long)p->seed,
+                g->params.seed == WAN_UNSET_I64 ? " (chosen at random)" : "");
 }
 
 /* Largest resident size of this process so far, mapped weights included. */
@@ -276,7 +222,9 @@ static int run(struct generate *g)
     double start = seconds_now();
     int code = run_context(&g->ctx, &g->run);
     if (code) return code;
-    enum wan_status status = wan_model_open(&g->model, g->ctx, g->model_path);
+    enum wan_status status = g->output ? wan_output_check(g->ctx, g->output, g->params.frames) : WAN_OK;
+    if (status) return ui_fail_status(status == WAN_EUNSUPPORTED ? WAN_EINVAL : status, g->ctx, EXIT_USAGE);
+    status = wan_model_open(&g->model, g->ctx, g->model_path);
     if (status) return ui_fail_status(status, g->ctx, EXIT_ERROR);
     bool from_files = g->params.noise_file || g->params.context_file;
     struct wan_gen_params resolved;

@@ -183,6 +183,11 @@ WAN_API enum wan_status wan_session_decode(struct wan_session *s,
                                            void *user);
 WAN_API enum wan_status wan_session_save_latents(struct wan_session *s, const char *path);
 
+/* Can a video of `frames` frames (WAN_UNSET: not known yet) be written to `path`? Looks at the name and its
+ * folder and touches nothing: worth asking before hours of work. WAN_EINVAL, WAN_EUNSUPPORTED: the name;
+ * WAN_EIO: the folder. */
+WAN_API enum wan_status wan_output_check(struct wan_context *ctx, const char *path, int frames);
+
 /* All of it: text, every step, the file. `path` NULL: only the latents file is written. */
 WAN_API enum wan_status wan_generate(struct wan_model *model, const struct wan_gen_params *params,
                                      const char *path);

@@ -149,6 +149,19 @@ const char *wn_path_ext(const char *path)
     return dot && dot != base ? dot : base + strlen(base);
 }
 
+enum wan_status wn_place_check(const char *path, struct wn_err *err)
+{
+    const char *base = wn_path_base(path);
+    if (!*base || wn_file_kind(path) == WN_FILE_DIR)
+        return wn_fail(err, WAN_EINVAL, "%s is a folder; give the name of a file", path);
+    char *folder = base == path ? wn_strdup(".") : wn_strndup(path, (size_t)(base - path));
+    if (!folder) return wn_fail_nomem(err, "a path", strlen(path));
+    if (access(folder, W_OK | X_OK))
+        wn_fail(err, WAN_EIO, "cannot write into %s: %s", folder, strerror(errno));
+    wn_free(folder);
+    return err->code;
+}
+
 char *wn_tmp_name(const char *path)
 {
     return wn_sprintf("%s.part-%ld", path, (long)getpid());

@@ -37,6 +37,10 @@ const char *wn_path_base(const char *path);
 /* Extension with its dot, lower case compare is the caller's; "" when there is none. Points into `path`. */
 const char *wn_path_ext(const char *path);
 
+/* Could a file be made at `path`, or replaced there? Touches nothing; another process may still change the
+ * answer. */
+enum wan_status wn_place_check(const char *path, struct wn_err *err);
+
 /* A file being written beside its final place ("NAME.part-PID"): commit renames it there after fsync, abort
  * removes it. */
 struct wn_new_file {

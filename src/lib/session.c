@@ -151,6 +151,7 @@ static enum wan_status check_model(const struct wan_model *m, struct wn_err *err
 
 static enum wan_status check_params(const struct wan_gen_params *p, struct wn_err *err)
 {
+    if (p->latents_file && wn_place_check(p->latents_file, err)) return err->code;
     if (!p->context_file && (!p->prompt || !p->prompt[strspn(p->prompt, " \t\r\n")]))
         return wn_fail(err, WAN_EINVAL, "--prompt is empty: say what the video should show");
     return WAN_OK;
@@ -384,19 +385,27 @@ static bool ends_with(const char *path, const char *ext)
     return e[i] == ext[i];
 }
 
-/* Kinds of file that need checking before hours of work, without touching anything. */
-static enum wan_status check_output(const struct wan_gen_params *p, const char *path, struct wn_err *err)
+static enum wan_status check_output(const char *path, int frames, struct wn_err *err)
 {
-    if (wn_frame_pattern_has(path)) return wn_frame_pattern_check(path, err);
-    if (ends_with(path, ".png") && p->frames != 1)
-        return wn_fail(err, WAN_EINVAL,
-                       "%s: one PNG for %d frames; use --frames 1, or a pattern such as "
-                       "frame_%%04d.png",
-                       path, p->frames);
+    if (wn_place_check(path, err)) return err->code;
+    if (ends_with(path, ".webm") || ends_with(path, ".webp"))
+        return wn_fail(err, WAN_EUNSUPPORTED, "%s: this kind of file is not available yet; use .mp4 or .png",
+                       path);
     if (!ends_with(path, ".png") && !ends_with(path, ".mp4"))
-        return wn_fail(err, WAN_EUNSUPPORTED,
-                       "%s: the output must be .mp4, .png or a pattern such as frame_%%04d.png", path);
+        return wn_fail(err, WAN_EINVAL,
+                       "the kind of file is told by its name, and %s ends with neither .mp4 nor .png", path);
+    if (ends_with(path, ".mp4")) return WAN_OK;
+    if (wn_frame_pattern_has(path)) return wn_frame_pattern_check(path, err);
+    if (frames != 1 && frames != WAN_UNSET)
+        return wn_fail(err, WAN_EINVAL,
+                       "%s is one picture and there are %d frames; name them all, as in frame_%%04d.png",
+                       path, frames);
     return WAN_OK;
+}
+
+enum wan_status wan_output_check(struct wan_context *ctx, const char *path, int frames)
+{
+    return check_output(path, frames, wn_enter(ctx));
 }
 
 static enum wan_status write_video(struct sink *k, const char *path, struct wn_err *err)
@@ -422,19 +431,17 @@ enum wan_status wan_session_write(struct wan_session *s, const char *path)
 {
     struct wn_err *err = wn_enter(s->model->ctx);
     const struct wan_gen_params *p = &s->p;
-    if (check_output(p, path, err)) return err->code;
+    if (check_output(path, p->frames, err)) return err->code;
     char *params = describe(s);
     if (!params) return wn_fail_nomem(err, "metadata", 512);
     const struct wn_media_text text[] = {{"comment", params}, {"description", p->prompt}};
     struct sink k = {.s = s, .text = text, .n_text = p->prompt ? 2 : 1, .still = p->frames == 1};
-    if (wn_frame_pattern_has(path)) {
-        k.pattern = path;
-        run_sink(&k, err);
-    } else if (ends_with(path, ".png")) {
-        k.path = path;
-        run_sink(&k, err);
-    } else
+    if (ends_with(path, ".mp4"))
         write_video(&k, path, err);
+    else {
+        *(wn_frame_pattern_has(path) ? &k.pattern : &k.path) = path;
+        run_sink(&k, err);
+    }
     wn_free(params);
     return err->code;
 }
@@ -443,7 +450,7 @@ enum wan_status wan_generate(struct wan_model *model, const struct wan_gen_param
 {
     struct wan_session *s;
     if (wan_session_new(&s, model, params)) return model->ctx->err.code;
-    enum wan_status st = path ? check_output(&s->p, path, wn_enter(model->ctx)) : WAN_OK;
+    enum wan_status st = path ? wan_output_check(model->ctx, path, s->p.frames) : WAN_OK;
     while (!st && wan_session_steps_done(s) < wan_session_n_steps(s)) st = wan_session_step(s);
     if (!st && s->p.latents_file) st = wan_session_save_latents(s, s->p.latents_file);
     if (!st && path) st = wan_session_write(s, path);

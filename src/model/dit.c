@@ -127,15 +127,15 @@ void wn_rope_table(float *table, const int64_t (*coord)[3], int64_t n, int hd)
     /* The pairs of a head are split over frame, row and column: 22 + 21 + 21 of 64. */
     const int pairs = hd / 2, spatial = hd / 6;
     const int n_axis[3] = {pairs - 2 * spatial, spatial, spatial};
-    for (int64_t i = 0; i < n; i++) {
-        float *row = table + i * hd;
-        for (int axis = 0, p = 0; axis < 3; axis++)
-            for (int j = 0; j < n_axis[axis]; j++, p++) {
-                double angle = (double)coord[i][axis] / pow(10000.0, (double)j / n_axis[axis]);
-                row[2 * p] = (float)cos(angle);
-                row[2 * p + 1] = (float)sin(angle);
+    for (int axis = 0, p = 0; axis < 3; axis++)
+        for (int j = 0; j < n_axis[axis]; j++, p++) {
+            double frequency = 1 / pow(10000.0, (double)j / n_axis[axis]);
+            for (int64_t i = 0; i < n; i++) {
+                double angle = (double)coord[i][axis] * frequency;
+                table[i * hd + 2 * p] = (float)cos(angle);
+                table[i * hd + 2 * p + 1] = (float)sin(angle);
             }
-    }
+        }
 }
 
 void wn_sinusoid(float *emb, const double *position, int64_t n, int dim)

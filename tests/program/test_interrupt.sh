@@ -5,6 +5,7 @@ run_file=$golden/model/pipeline_unipc.safetensors
 
 # start MODEL: a run of minutes in the background, denoising when this returns
 start() {
+    rm -f err # of the run before: its lines must not be taken for this one's
     "$wan" generate -m "$1" --context "$run_file" --size 64x64 --frames 17 --steps 5000 --seed 1 -o cut.mp4 \
         --save-latents cut.safetensors >out 2>err &
     pid=$!
