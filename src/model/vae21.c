@@ -46,6 +46,7 @@ struct half { /* the encoder or the decoder */
     struct wn_tensor head_norm;
     struct layer layer[N_DECODER > N_ENCODER ? N_DECODER : N_ENCODER];
     int n_layers;
+    int n_temporal; /* layers up to and with the last that makes or joins frames */
     int conv1_slot, head_slot;
 };
 
@@ -128,6 +129,7 @@ static void add_layer(struct wn_loader *ld, struct half *h, int *slot, enum laye
     l->kind = kind;
     l->slot = *slot;
     *slot += slots_of(kind);
+    if (kind == UP_3D || kind == DOWN_3D) h->n_temporal = h->n_layers;
     load_layer(ld, l, in, out, at);
 }
 
@@ -413,14 +415,34 @@ static struct wn_tensor run_layer(struct wn_exec *ex, struct wn_vae21_stream *s,
     return x;
 }
 
-/* conv1, the layers, head: x [T, H, W, C] in the current scope. */
-static struct wn_tensor run_half(struct wn_exec *ex, struct wn_vae21_stream *s, const struct half *h,
-                                 struct wn_tensor x)
+/* Layers [i, ..) and head of x [T, H, W, C], which is consumed. */
+static struct wn_tensor run_layers(struct wn_exec *ex, struct wn_vae21_stream *s, const struct half *h, int i,
+                                   struct wn_tensor x);
+
+/* Past the last temporal layer frames meet only in the histories: they go one at a time, so that the largest
+ * tensors are those of one frame. */
+static struct wn_tensor run_frames(struct wn_exec *ex, struct wn_vae21_stream *s, const struct half *h, int i,
+                                   struct wn_tensor x)
+{
+    struct wn_tensor all = {0};
+    for (int64_t f = 0; f < x.dim[0] && wn_ok(ex); f++) {
+        struct wn_scope scope;
+        wn_scope_begin(ex, &scope);
+        struct wn_tensor one =
+            wn_unary(ex, .x = wn_rows(x, f, f + 1)); /* a copy: what consumes it may reuse it */
+        one = run_layers(ex, s, h, i, one);
+        all = wn_keep(ex, f && wn_ok(ex) ? wn_concat(ex, .a = all, .b = one) : one);
+        wn_scope_end(ex, &scope);
+    }
+    return all;
+}
+
+static struct wn_tensor run_layers(struct wn_exec *ex, struct wn_vae21_stream *s, const struct half *h, int i,
+                                   struct wn_tensor x)
 {
     struct wn_tensor none = {0};
-    x = causal_conv(ex, s, h->conv1_slot, x, h->conv1, none);
-    wn_name(ex, x, "conv1");
-    for (int i = 0; i < h->n_layers && wn_ok(ex); i++) {
+    for (; i < h->n_layers && wn_ok(ex); i++) {
+        if (i >= h->n_temporal && x.dim[0] > 1) return run_frames(ex, s, h, i, x);
         struct wn_scope scope;
         wn_scope_begin(ex, &scope);
         struct wn_tensor y = wn_keep(ex, run_layer(ex, s, &h->layer[i], x));
@@ -435,6 +457,16 @@ static struct wn_tensor run_half(struct wn_exec *ex, struct wn_vae21_stream *s, 
     wn_drop(ex, a);
     wn_name(ex, x, "head");
     return x;
+}
+
+/* conv1, the layers, head: x [T, H, W, C] in the current scope. */
+static struct wn_tensor run_half(struct wn_exec *ex, struct wn_vae21_stream *s, const struct half *h,
+                                 struct wn_tensor x)
+{
+    struct wn_tensor none = {0};
+    x = causal_conv(ex, s, h->conv1_slot, x, h->conv1, none);
+    wn_name(ex, x, "conv1");
+    return run_layers(ex, s, h, 0, x);
 }
 
 /* ---- the two directions ---- */
