@@ -14,9 +14,12 @@ enum { MAX_IDS = 512 }; /* official limit, </s> included */
 static enum wan_status open_at(struct wn_tokenizer **tok, const char *path, struct wn_err *err)
 {
     struct wn_checkpoint ck;
-    struct wn_err ignored = {0};
-    bool found = wn_file_kind(path) == WN_FILE_DIR && !wn_checkpoint_open(&ck, path, &ignored);
-    if (!found) return wn_tokenizer_open(tok, path, err);
+    struct wn_err why = {0};
+    if (wn_file_kind(path) != WN_FILE_DIR) return wn_tokenizer_open(tok, path, err);
+    if (wn_checkpoint_open(&ck, path, &why)) {
+        if (why.code == WAN_ENOMEM) return wn_fail(err, why.code, "%s", why.text);
+        return wn_tokenizer_open(tok, path, err); /* no checkpoint: a tokenizer folder, or the reader says */
+    }
     if (wn_checkpoint_has(&ck, WN_PART_TOKENIZER))
         wn_tokenizer_open(tok, ck.part[WN_PART_TOKENIZER].path, err);
     else
