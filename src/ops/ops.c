@@ -64,8 +64,8 @@ static bool check_mod(struct wn_exec *ex, enum wn_op op, struct wn_mod mod, int 
                       int64_t D)
 {
     struct wn_tensor t = mod.table, i = mod.index;
-    return need(ex, op, t.type == WN_F32 && t.n_dims == 3 && t.dim[2] == D,
-                "modulation table must be F32 [n, R, D]", t) &&
+    return need(ex, op, t.type == WN_F32 && t.n_dims == 3 && t.dim[0] > 0 && t.dim[2] == D,
+                "modulation table must be F32 [n, R, D], n > 0", t) &&
            need(ex, op, row_a >= 0 && row_b >= 0 && row_a < t.dim[1] && row_b < t.dim[1],
                 "modulation row out of range", t) &&
            need(ex, op, !wn_has(i) || (i.type == WN_I32 && wn_n_elems(i) == T),

@@ -160,15 +160,14 @@ static enum wan_status few_rows(struct linear *l, struct wn_err *err)
 /* A gate index outside its table would read past it. */
 static enum wan_status check_gate(const struct wn_linear_args *a, int64_t T, struct wn_err *err)
 {
-    if (!wn_has(a->gate.table)) return WAN_OK;
-    if (!wn_has(a->gate.index))
-        return a->gate.table.dim[0] > 0 ? WAN_OK : wn_fail(err, WAN_EINVAL, "linear: empty modulation table");
+    if (!wn_has(a->gate.table) || !wn_has(a->gate.index)) return WAN_OK;
     for (int64_t t = 0; t < T; t++) {
         int32_t entry;
         memcpy(&entry, element(a->gate.index, t), sizeof entry);
         if (entry < 0 || entry >= a->gate.table.dim[0])
-            return wn_fail(err, WAN_EINVAL, "linear: modulation index %d of row %lld is not in [0, %lld)",
-                           (int)entry, (long long)t, (long long)a->gate.table.dim[0]);
+            return wn_fail(err, WAN_EINVAL, "%s: index %d of row %lld is outside its table of %lld rows",
+                           wn_op_name(WN_OP_LINEAR), (int)entry, (long long)t,
+                           (long long)a->gate.table.dim[0]);
     }
     return WAN_OK;
 }

@@ -44,7 +44,7 @@ static enum wan_status check_index(enum wn_op op, struct wn_tensor index, int64_
     for (int64_t t = 0; t < T; t++) {
         int32_t i = index_at(index, t);
         if (i < 0 || i >= n)
-            return wn_fail(err, WAN_EINTERNAL, "%s: index %d of row %lld is outside its table of %lld rows",
+            return wn_fail(err, WAN_EINVAL, "%s: index %d of row %lld is outside its table of %lld rows",
                            wn_op_name(op), i, (long long)t, (long long)n);
     }
     return WAN_OK;

@@ -47,7 +47,8 @@ enum wan_status wn_ref_gather(struct wn_device *dev, const void *args, struct wn
     int64_t n = a->index.dim[0], D = a->table.dim[1];
     for (int64_t t = 0; t < n; t++) {
         int64_t row;
-        if (wn_ref_cancelled(dev, err) || wn_ref_index(&row, a->index, t, a->table.dim[0], 0, err))
+        if (wn_ref_cancelled(dev, err) ||
+            wn_ref_index(&row, WN_OP_GATHER, a->index, t, a->table.dim[0], 0, err))
             return err->code;
         for (int64_t i = 0; i < D; i++) wn_ref_put(a->out, t * D + i, wn_ref_get(a->table, row * D + i));
     }

@@ -36,7 +36,7 @@ enum wan_status wn_ref_linear(struct wn_device *dev, const void *args, struct wn
         st = wn_fail_nomem(err, "linear's operands",
                            (unsigned long long)T * (unsigned long long)K * sizeof *x);
     for (int64_t t = 0; t < T && !st; t++)
-        st = wn_ref_index(&entry[t], a->gate.index, t, a->gate.table.dim[0], 0, err);
+        st = wn_ref_index(&entry[t], WN_OP_LINEAR, a->gate.index, t, a->gate.table.dim[0], 0, err);
     if (!st) wn_ref_operands(x, a->x, 0, T * K, a->precision);
     for (int64_t n = 0; n < N && !st; n++)
         if (!(st = wn_ref_cancelled(dev, err))) column(a, x, w, entry, n, T, N, K);

@@ -27,7 +27,8 @@ enum wan_status wn_ref_norm(struct wn_device *dev, const void *args, struct wn_e
     int64_t D = wn_last_dim(a->x), T = wn_n_rows(a->x), n_rows = a->mod.table.dim[1];
     for (int64_t t = 0; t < T; t++) {
         int64_t entry;
-        if (wn_ref_cancelled(dev, err) || wn_ref_index(&entry, a->mod.index, t, a->mod.table.dim[0], 0, err))
+        if (wn_ref_cancelled(dev, err) ||
+            wn_ref_index(&entry, WN_OP_NORM, a->mod.index, t, a->mod.table.dim[0], 0, err))
             return err->code;
         double shift, factor = norm_factor(a, t, D, &shift);
         for (int64_t i = 0; i < D; i++) {
@@ -78,7 +79,7 @@ enum wan_status wn_ref_qk_norm_rope(struct wn_device *dev, const void *args, str
     for (int64_t t = 0; t < T && !st; t++) {
         int64_t p = 0;
         if ((st = wn_ref_cancelled(dev, err))) break;
-        if (wn_has(a->rope) && (st = wn_ref_index(&p, a->index, t, P, t % P, err))) break;
+        if (wn_has(a->rope) && (st = wn_ref_index(&p, WN_OP_QK_NORM_ROPE, a->index, t, P, t % P, err))) break;
         qk_norm(a, t, W, y);
         if (wn_has(a->rope)) turn(a, p, W, y);
         for (int64_t i = 0; i < W; i++) wn_ref_put(a->out, t * W + i, y[i]);

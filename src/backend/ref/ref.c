@@ -57,16 +57,16 @@ double wn_ref_dot(const float *a, const float *b, int64_t n)
     return sum;
 }
 
-enum wan_status wn_ref_index(int64_t *entry, struct wn_tensor index, int64_t t, int64_t n, int64_t otherwise,
-                             struct wn_err *err)
+enum wan_status wn_ref_index(int64_t *entry, enum wn_op op, struct wn_tensor index, int64_t t, int64_t n,
+                             int64_t otherwise, struct wn_err *err)
 {
     *entry = otherwise;
     if (!wn_has(index)) return WAN_OK;
     int32_t i;
     memcpy(&i, (const char *)wn_host(index) + (size_t)t * sizeof i, sizeof i);
     if (i < 0 || i >= n)
-        return wn_fail(err, WAN_EINTERNAL, "index %d of row %lld is outside its table of %lld rows", i,
-                       (long long)t, (long long)n);
+        return wn_fail(err, WAN_EINVAL, "%s: index %d of row %lld is outside its table of %lld rows",
+                       wn_op_name(op), i, (long long)t, (long long)n);
     *entry = i;
     return WAN_OK;
 }

@@ -18,9 +18,10 @@ void wn_ref_operands(float *dst, struct wn_tensor t, int64_t first, int64_t n, e
 /* sum_k a[k] b[k] in double: float32 products are exact there. */
 double wn_ref_dot(const float *a, const float *b, int64_t n);
 
-/* index[t], or `otherwise` when the index is absent; fails unless 0 <= index[t] < n. */
-enum wan_status wn_ref_index(int64_t *entry, struct wn_tensor index, int64_t t, int64_t n, int64_t otherwise,
-                             struct wn_err *err);
+/* index[t], or `otherwise` when the index is absent; fails, naming the operation, unless 0 <= index[t] < n.
+ */
+enum wan_status wn_ref_index(int64_t *entry, enum wn_op op, struct wn_tensor index, int64_t t, int64_t n,
+                             int64_t otherwise, struct wn_err *err);
 
 /* WAN_ECANCELED when the device's owner wants to stop; asked once for each row. */
 enum wan_status wn_ref_cancelled(struct wn_device *dev, struct wn_err *err);
