@@ -137,6 +137,9 @@ static int write_text(const struct report *r, struct wn_str *t)
                            " out, text %" PRId64 " x %" PRId64 "\n",
                            c->model_type, c->dim, c->n_heads, c->dim / c->n_heads, c->ffn_dim, c->n_layers,
                            c->in_dim, c->out_dim, c->text_len, c->text_dim);
+    int n_missing = 0;
+    for (int i = 0; i < WN_PART_COUNT; i++) n_missing += (int)(missing >> i & 1);
+    if (n_missing) bad |= wn_str_addf(t, "\nparts missing for generation: %d\n", n_missing);
     bad |= wn_str_addf(t, n_problems(r) ? "\nproblems: %d\n" : "\nno problems found\n", n_problems(r));
     return bad | add_problems_text(t, &r->ck.problems) | add_problems_text(t, &r->problems);
 }

@@ -16,6 +16,8 @@ import vae as vae_module
 from tokenizer import write_json
 
 DIT_FILE, VAE_FILE = "diffusion_pytorch_model.safetensors", "Wan2.1_VAE.pth"
+# What the program takes as this model's defaults (docs/files.md); every other reader ignores it.
+METADATA = {"format": "pt", "wan.size": "64x64", "wan.frames": "17", "wan.steps": "25"}
 T5_FILE, TOKENIZER = "models_t5_umt5-xxl-enc-bf16.pth", "google/umt5-xxl"
 
 
@@ -27,7 +29,7 @@ def write(out, work, vae, model):
     """The VAE goes out in F16 (F32 would not fit the size limit), the rest in BF16."""
     shutil.copytree(f"{work}/tokenizer", f"{out}/{TOKENIZER}", dirs_exist_ok=True)
     write_json(f"{out}/config.json", {"_class_name": "WanModel", "_diffusers_version": "0.30.0", **dit.CONFIG})
-    save_file(as_dtype(model.dit, torch.bfloat16), f"{out}/{DIT_FILE}", metadata={"format": "pt"})
+    save_file(as_dtype(model.dit, torch.bfloat16), f"{out}/{DIT_FILE}", metadata=METADATA)
     torch.save(as_dtype(model.t5, torch.bfloat16), f"{out}/{T5_FILE}")
     folded = copy.deepcopy(vae)
     vae_module.fold_statistics(folded, *latents.statistics(work))
