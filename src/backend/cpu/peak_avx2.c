@@ -1,6 +1,11 @@
 #include "backend/cpu/peak.h"
 
-#pragma GCC optimize("fp-contract=fast") /* this file: a multiply and an add are one instruction */
+/* This file: a multiply and an add are one instruction. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT ON
+#else
+#pragma GCC optimize("fp-contract=fast")
+#endif
 
 typedef float vector __attribute__((vector_size(32)));
 #define VECTOR vector
