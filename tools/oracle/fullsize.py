@@ -3,11 +3,13 @@
     python fullsize.py write DIR [--parts dit t5 vae] [--dit-type bf16|f32] [--dit-layers N] [--t5-layers N]
     python fullsize.py run DIR dit --wan21 .. [--size 832x480 --frames 81] [--precision f32|bf16] [--impl official|diffusers] [-o F]
     python fullsize.py run DIR t5|vae.decode|vae.encode --wan21 .. [-o F]
+    python fullsize.py run .. --serve --inputs F     for bench/: a forward for each line of standard input
 
 `write` makes a Wan2.1-T2V-1.3B folder in the official layout: weights from the generator (streams `full.dit.NAME`, `full.t5.NAME`,
 `full.vae.NAME`, the scales of tiny.py), written as they are made, so that memory stays small. `run` prints milliseconds per
 forward and writes inputs and output with the names of `wan eval`. --rules runs slowly but as a GPU rounds (README.md); without
-it bf16 is PyTorch's own on the device, which is what to time against.
+it bf16 is PyTorch's own on the device, which is what to time against. T5 keeps one layer in memory; the conversion of its weights
+is not in its time.
 """
 import argparse
 import json
@@ -222,16 +224,38 @@ class Run:
             c.__exit__(*exc)
 
 
-def timed(a, forward):
-    times = []
-    for i in range(a.repeat):
-        start = time.perf_counter()
+def clock():
+    """Seconds: wall, processor time of all threads."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def requests(a):
+    """One item for each forward wanted: --repeat of them, or as many as there are lines on standard input."""
+    if not a.serve:
+        return range(a.repeat)
+    print(json.dumps({'ready': True, 'threads': torch.get_num_threads()}), flush=True)
+    return iter(sys.stdin.readline, '')
+
+
+def timed(a, forward, **inputs):
+    """The last output of `forward`; says how long each run took, less a.aside (what it did beside the model)."""
+    if a.inputs:
+        common.save(a.inputs, inputs)
+    times, out = [], None
+    for _ in requests(a):
+        a.aside = np.zeros(2)
+        start = clock()
         out = forward()
         if a.device == 'cuda':
             torch.cuda.synchronize()
-        times.append((time.perf_counter() - start) * 1000)
+        times.append((clock() - start - a.aside) * 1000)
+        if a.serve:
+            print(json.dumps(dict(zip(('ms', 'cpu_ms'), times[-1]))), flush=True)
+    if not times:
+        sys.exit('no forward asked for')
+    wall, cpu = np.round(times, 1).T.tolist()
     print(json.dumps({'part': a.part, 'impl': a.impl, 'precision': a.precision, 'device': a.device, 'threads': torch.get_num_threads(),
-                      'ms': [round(t, 1) for t in times], 'best_ms': round(min(times), 1)}), flush=True)
+                      'ms': wall, 'best_ms': min(wall), 'cpu_ms': cpu}), flush=True)
     return out
 
 
@@ -278,7 +302,7 @@ def run_dit(a, wan):
         padded = torch.cat([context, context.new_zeros(512 - a.text_rows, 4096)])[None].to(kind)
         forward = lambda: model(x[None].to(kind), t, padded, return_dict=False)[0][0].float()
     with torch.no_grad() if a.impl == 'diffusers' else Run(a):
-        v = timed(a, forward)
+        v = timed(a, forward, x=x, t=t, context=context)
     return dict(x=x, t=t, context=context, v=v)
 
 
@@ -298,14 +322,16 @@ def run_t5(a, wan):
             block = wan.t5.T5SelfAttention(c['dim'], c['dim_attn'], c['dim_ffn'], c['num_heads'], c['num_buckets'], False, 0.0)
         for i in range(layers):
             p = f'blocks.{i}.'
+            start = clock()
             block.load_state_dict({k[len(p):]: v.to(kind) for k, v in state.items() if k.startswith(p)}, assign=True)
+            a.aside += clock() - start
             x = block.eval()(x)
         norm = wan.t5.T5LayerNorm(c['dim'])
         norm.weight.data = state['norm.weight'].to(kind)
         return norm(x)[0]
 
     with common.official_run('pure' if kind == torch.bfloat16 and a.rules else 'f32'):
-        return dict(ids=ids, context=timed(a, forward))
+        return dict(ids=ids, context=timed(a, forward, ids=ids))
 
 
 def run_vae(a, wan):
@@ -317,7 +343,7 @@ def run_vae(a, wan):
         names, shape, scale = ('video', 'latent'), (3, a.frames, h, w), 1.0
     value = common.uniform(f'full.input.{names[0]}', shape, scale)
     with common.official_run('f32'):
-        out = timed(a, lambda: getattr(wrapper, a.part[4:])([value])[0])
+        out = timed(a, lambda: getattr(wrapper, a.part[4:])([value])[0], **{names[0]: value})
     return {names[0]: value, names[1]: out}
 
 
@@ -358,6 +384,8 @@ def main():
     r.add_argument('--device', default='cpu')
     r.add_argument('--threads', type=int)
     r.add_argument('--repeat', type=int, default=1)
+    r.add_argument('--serve', action='store_true', help='a forward for each line of standard input, instead of --repeat')
+    r.add_argument('--inputs', help='write the inputs here before the first forward')
     r.add_argument('-o', '--output')
     a = p.parse_args()
     (write if a.command == 'write' else run)(a)
