@@ -25,10 +25,6 @@ struct wn_weights {
 /* Room for one more element in an array that doubles; false: out of memory. */
 bool wn_grow(void **array, size_t n, size_t *cap, size_t size);
 
-/* type × dims in bytes; false when an extent is negative or the product passes 2^62 (zero extents count as 1
- * there, so that any partial product is safe to compute). */
-bool wn_shape_bytes(enum wn_dtype type, int n_dims, const int64_t *dim, size_t *bytes);
-
 bool wn_is_utf8(const char *s);
 
 /* A copy of name[n] that lives as long as the set; NULL: out of memory (recorded). */

@@ -46,6 +46,10 @@ size_t wn_weights_n_bytes(const struct wn_weights *w);  /* bytes of tensor data 
  * after T5. */
 void wn_weights_release_pages(const struct wn_weights *w);
 
+/* type × dims in bytes; false when an extent is negative or the product passes 2^62 (zero extents count as 1
+ * there, so that any partial product is safe to compute). */
+bool wn_shape_bytes(enum wn_dtype type, int n_dims, const int64_t *dim, size_t *bytes);
+
 /* Write tensors to a safetensors file, whole or not at all. */
 enum wan_status wn_safetensors_write(const char *path, const struct wn_weight *tensors, size_t n,
                                      const char *const *metadata, /* key, value, …, NULL; may be NULL */

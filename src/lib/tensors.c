@@ -79,10 +79,11 @@ static enum wan_status add(struct wan_tensors *t, const struct wan_array *a, str
 {
     struct wan_array old;
     enum wn_dtype type = wn_dtype_parse(a->dtype);
+    size_t bytes;
     if (wan_tensors_find(t, a->name, &old))
         return wn_fail(err, WAN_EINVAL, "tensor '%s' is there already", a->name);
-    if (type == WN_NONE || a->n_dims < 0 || a->n_dims > 8 ||
-        a->bytes != (size_t)wn_array_elems(a) * wn_dtype_size(type))
+    if (type == WN_NONE || a->n_dims < 0 || a->n_dims > WN_MAX_DIMS ||
+        !wn_shape_bytes(type, a->n_dims, a->dims, &bytes) || bytes != a->bytes)
         return wn_fail(err, WAN_EINVAL, "tensor '%s': shape, dtype and size do not agree", a->name);
     if (t->n == t->cap) {
         size_t cap = t->cap ? 2 * t->cap : 16;
