@@ -55,6 +55,9 @@ static void read_widths(struct wn_t5 *m)
     m->A = q->n_dims == 2 ? q->dim[0] : 0;
     m->F = f->n_dims == 2 ? f->dim[0] : 0;
     m->n_heads = p->n_dims == 2 && p->dim[1] > 0 && p->dim[1] <= 4096 ? (int)p->dim[1] : 0;
+    if (!m->vocab || !m->D)
+        wn_fail(ld->err, WAN_EFORMAT, "%s: tensor 'token_embedding.weight' is empty",
+                wn_weights_path(ld->weights));
     if (!m->A || !m->F || !m->n_heads || m->A % m->n_heads)
         wn_fail(ld->err, WAN_EFORMAT, "%s: attention width %lld does not divide into %lld heads",
                 wn_weights_path(ld->weights), (long long)m->A, (long long)(p->n_dims == 2 ? p->dim[1] : 0));

@@ -55,6 +55,21 @@ static void job_stops(void **state)
     print_message("             %lld asks, stopped at %d of them\n", (long long)total, n);
 }
 
+/* A measurement that was stopped is not reported as a slow machine. */
+static void bench_stops(void **state)
+{
+    static const int64_t asks[] = {1, 2, 9, 15, 22};
+    (void)state;
+    struct stop s = {0};
+    struct wan_context *ctx;
+    assert_int_equal(wan_context_new(&ctx, wan_context_params(.device = "cpu", .threads = 1,
+                                                              .cancelled = asked, .user = &s)),
+                     WAN_OK);
+    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++)
+        assert_true(stop_job_at(ctx, &bench_machine, &s, asks[i], i % 2));
+    wan_context_free(ctx);
+}
+
 /* The same seed after a stop gives the same frames as before it. */
 static void same_after_a_stop(void **state)
 {
@@ -121,11 +136,12 @@ static void a_session_goes_on(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[2 + N_JOBS] = {
+    struct CMUnitTest tests[3 + N_JOBS] = {
+        cmocka_unit_test(bench_stops),
         cmocka_unit_test(same_after_a_stop),
         cmocka_unit_test(a_session_goes_on),
     };
-    size_t n = 2;
+    size_t n = 3;
     for (int i = 0; i < N_JOBS; i++)
         tests[n++] = (struct CMUnitTest){jobs[i].name, job_stops, NULL, NULL, (void *)(uintptr_t)&jobs[i]};
     return _cmocka_run_group_tests("cancel", tests, n, make_dir, remove_dir);

@@ -81,6 +81,14 @@ static void job_fails_everywhere(void **state)
     fail_each(*state, 1 << 20);
 }
 
+/* A model's bench measures the machine first each time: with a budget of minutes only. */
+static void bench_fails(void **state)
+{
+    (void)state;
+    fail_each(&bench_machine, 1000);
+    if (all_of_them) fail_each(&bench_model, 1);
+}
+
 /* ---- operations ---- */
 
 static struct wn_tensor filled(struct wn_exec *ex, struct wn_tensor shape)
@@ -222,12 +230,13 @@ static void operations_fail(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[3 + N_JOBS + 1] = {
+    struct CMUnitTest tests[4 + N_JOBS] = {
         cmocka_unit_test(context_fails),
+        cmocka_unit_test(bench_fails),
         {"operations on cpu", operations_fail, NULL, NULL, "cpu"},
         {"operations on ref", operations_fail, NULL, NULL, "ref"},
     };
-    size_t n = 3;
+    size_t n = 4;
     all_of_them = getenv("WAN_TORTURE_ALL") != NULL;
     for (int i = 0; i < N_JOBS; i++) {
         bool everywhere = jobs[i].run == run_generate;

@@ -294,6 +294,19 @@ static inline enum wan_status run_generate(struct wan_context *ctx, const struct
     return st;
 }
 
+static inline enum wan_status run_bench(struct wan_context *ctx, const struct job *job)
+{
+    char *text = NULL;
+    enum wan_status st =
+        wan_bench(ctx, wan_bench_params(.model = job->model, .width = 16, .height = 16, .frames = 1), &text);
+    wan_string_free(text);
+    return st;
+}
+
+/* These take a second or more each time. */
+static const struct job bench_machine = {"bench of the machine", .run = run_bench};
+static const struct job bench_model = {"bench of a model", .run = run_bench, .model = TINY};
+
 #define PARAMS(...)                       \
     {                                     \
         WAN_PART_PARAMS_INIT, __VA_ARGS__ \

@@ -54,30 +54,31 @@ static void read_part(void *arg, int64_t task, int thread)
     for (int k = 0; k < 8; k++) j->sink[task] += sum[k][0] + sum[k][3];
 }
 
-/* The best of several short runs on all threads: seconds. */
-static double best_of(struct wn_cpu *cpu, struct job *j, void (*fn)(void *, int64_t, int), int runs)
+/* The best of several short runs on all threads: seconds; 0 after a failure. */
+static double best_of(struct wn_cpu *cpu, struct job *j, void (*fn)(void *, int64_t, int), int runs,
+                      struct wn_err *err)
 {
     int n = wn_pool_n_threads(cpu->base.pool);
     double best = 1e30;
     for (int i = 0; i < runs; i++) {
         double start = now();
-        if (!wn_pool_run(cpu->base.pool, n < MAX_THREADS ? n : MAX_THREADS, fn, j)) return 0;
+        if (wn_cpu_run(cpu, n < MAX_THREADS ? n : MAX_THREADS, fn, j, err)) return 0;
         double t = now() - start;
         best = t < best ? t : best;
     }
     return best;
 }
 
-static double compute_peak(struct wn_cpu *cpu, struct job *j, wn_peak_fn *fn)
+static double compute_peak(struct wn_cpu *cpu, struct job *j, wn_peak_fn *fn, struct wn_err *err)
 {
     j->fn = fn;
     j->rounds = 64;
-    double t = best_of(cpu, j, compute, 1);
+    double t = best_of(cpu, j, compute, 1, err);
     while (t > 0 && t < 0.02 && j->rounds < (int64_t)1 << 40) {
         j->rounds *= 2;
-        t = best_of(cpu, j, compute, 1);
+        t = best_of(cpu, j, compute, 1, err);
     }
-    if (t > 0) t = best_of(cpu, j, compute, 8);
+    if (t > 0) t = best_of(cpu, j, compute, 8, err);
     return t > 0 ? j->flops * wn_pool_n_threads(cpu->base.pool) / t : 0;
 }
 
@@ -90,10 +91,10 @@ static enum wan_status read_peak(struct wn_cpu *cpu, struct job *j, struct wn_pe
     memset(mem, 1, bytes); /* touched: untouched pages would all be one page of zeros */
     j->mem = mem;
     j->n = (int64_t)(bytes / sizeof *mem) / n;
-    double t = best_of(cpu, j, read_part, 5);
+    double t = best_of(cpu, j, read_part, 5, err);
     peak->read_bytes = t > 0 ? (double)j->n * n * sizeof *mem / t : 0;
     wn_free(mem);
-    return WAN_OK;
+    return err->code;
 }
 
 enum wan_status wn_cpu_peak(struct wn_device *dev, struct wn_peak *peak, struct wn_err *err)
@@ -106,11 +107,12 @@ enum wan_status wn_cpu_peak(struct wn_device *dev, struct wn_peak *peak, struct 
 #ifdef WN_HAVE_AVX2
     if (strcmp(dev->isa, "portable")) f32 = wn_peak_f32_avx2;
 #endif
-    peak->f32_flops = compute_peak(cpu, j, f32);
+    peak->f32_flops = compute_peak(cpu, j, f32, err);
 #if defined(WN_HAVE_AMX) && !defined(WN_AMX_EMULATION)
-    if (!strcmp(dev->isa, "amx")) peak->bf16_flops = compute_peak(cpu, j, wn_peak_bf16_amx);
+    if (!err->code && !strcmp(dev->isa, "amx"))
+        peak->bf16_flops = compute_peak(cpu, j, wn_peak_bf16_amx, err);
 #endif
-    read_peak(cpu, j, peak, err);
+    if (!err->code) read_peak(cpu, j, peak, err);
     wn_free(j);
     return err->code;
 }
