@@ -106,7 +106,7 @@ static void bench_dit(struct bench *b, const struct wan_gen_params *g, enum wn_p
     struct wn_dit_text *text = NULL;
     struct wn_dit_grid grid = {0};
     int64_t dim[4], rows = c->text_len < 32 ? c->text_len : 32;
-    wn_t2v_latent_dims(c, g->width, g->height, g->frames, dim);
+    wn_t2v_latent_dims(&b->model->parts, g->width, g->height, g->frames, dim);
     int64_t n = dim[0] * dim[1] * dim[2] * dim[3];
     float *x = wn_alloc_n((size_t)n, 3 * sizeof *x),
           *context = wn_alloc_n((size_t)(rows * c->text_dim), sizeof *context);
@@ -151,7 +151,9 @@ static void bench_vae(struct bench *b, const struct wan_gen_params *g)
     struct wn_parts *parts = &b->model->parts;
     if (wn_parts_vae(parts, b->err)) return;
     struct wn_exec ex = make_exec(b, WN_PREC_F32X, &flops);
-    int64_t dim[4] = {wn_vae21_z(parts->vae), (g->frames - 1) / 4 + 1, g->height / 8, g->width / 8};
+    int stride = wn_vae_stride(parts->vae);
+    int64_t dim[4] = {wn_vae_z(parts->vae), (g->frames - 1) / WN_VAE_STRIDE_T + 1, g->height / stride,
+                      g->width / stride};
     int64_t n = dim[0] * dim[1] * dim[2] * dim[3];
     float *latent = wn_alloc_n((size_t)n, sizeof *latent);
     double start = now();

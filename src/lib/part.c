@@ -219,26 +219,26 @@ static void part_vae_encode(struct run *r)
 {
     float *video = NULL, *latent = NULL;
     struct wan_array a;
-    struct wn_vae21_stream *stream = NULL;
+    struct wn_vae_stream *stream = NULL;
     set_precision(r, WN_PREC_F32X);
     open_model(r);
     if (!ok(r) || wn_parts_vae(&r->parts, r->err) || wn_tensors_f32(r->in, "video", 4, &video, &a, r->err))
         return;
-    int64_t T = a.dims[1], H = a.dims[2], W = a.dims[3], z = wn_vae21_z(r->parts.vae), F = (T - 1) / 4 + 1;
-    int64_t plane = H / WN_VAE21_STRIDE * (W / WN_VAE21_STRIDE);
+    int64_t T = a.dims[1], H = a.dims[2], W = a.dims[3], z = wn_vae_z(r->parts.vae), F = (T - 1) / 4 + 1;
+    int64_t stride = wn_vae_stride(r->parts.vae), plane = H / stride * (W / stride);
     if (a.dims[0] != 3 || T < 1)
         bad(r, "input tensor 'video' must be [3, T, H, W] with at least one frame");
-    else if (!wn_vae21_stream_new(&stream, r->parts.vae, r->err) && (latent = floats(r, z * F * plane))) {
+    else if (!wn_vae_stream_new(&stream, r->parts.vae, r->err) && (latent = floats(r, z * F * plane))) {
         for (int64_t f = 0; f < F && wn_ok(&r->ex); f++) {
             int64_t first = f ? 4 * f - 3 : 0;
-            wn_vae21_encode(&r->ex, stream, video + first * H * W, T * H * W, f ? 4 : 1, H, W,
-                            latent + f * plane, F * plane);
+            wn_vae_encode(&r->ex, stream, video + first * H * W, T * H * W, f ? 4 : 1, H, W,
+                          latent + f * plane, F * plane);
         }
         settle(r);
-        struct wn_tensor shape = wn_shape_of(WN_F32, z, F, H / WN_VAE21_STRIDE, W / WN_VAE21_STRIDE);
+        struct wn_tensor shape = wn_shape_of(WN_F32, z, F, H / stride, W / stride);
         if (ok(r)) wn_tensors_put(r->out, "latent", shape, latent, r->err);
     }
-    wn_vae21_stream_free(stream);
+    wn_vae_stream_free(stream);
     wn_free(latent);
     wn_free(video);
 }
@@ -268,8 +268,8 @@ static void part_vae_decode(struct run *r)
     open_model(r);
     if (!ok(r) || wn_parts_vae(&r->parts, r->err) || wn_tensors_f32(r->in, "latent", 4, &latent, &a, r->err))
         return;
-    struct video v = {
-        .T = 4 * (a.dims[1] - 1) + 1, .H = WN_VAE21_STRIDE * a.dims[2], .W = WN_VAE21_STRIDE * a.dims[3]};
+    int64_t stride = wn_vae_stride(r->parts.vae);
+    struct video v = {.T = 4 * (a.dims[1] - 1) + 1, .H = stride * a.dims[2], .W = stride * a.dims[3]};
     if (a.dims[1] < 1 || v.H < 1 || v.W < 1)
         bad(r, "input tensor 'latent' is empty");
     else if ((v.data = floats(r, 3 * v.T * v.H * v.W))) {

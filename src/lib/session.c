@@ -179,7 +179,7 @@ static enum wan_status make_job(struct wan_session *s, struct wn_err *err)
         wn_parts_dit(&m->parts, err))
         return err->code;
     const struct wn_dit_config *cfg = wn_dit_config(m->parts.dit);
-    wn_t2v_latent_dims(cfg, s->p.width, s->p.height, s->p.frames, dim);
+    wn_t2v_latent_dims(&m->parts, s->p.width, s->p.height, s->p.frames, dim);
     if (s->p.noise_file ? read_noise(s, dim, &in, err) : draw_noise(s, dim, &in, err)) goto done;
     if (s->p.context_file && read_contexts(s, cfg->text_dim, &in, err)) goto done;
     tp.noise = in.noise;
@@ -329,7 +329,7 @@ static enum wan_status on_frame(void *ctx, int index, const float *frame, struct
     struct wn_frame_f32 f = wn_frame_packed(frame, k->s->p.height, k->s->p.width, 0);
     (k->still ? wn_pixels_round : wn_pixels_truncate)(f, k->rgb);
     if (store(k, index, err)) return err->code;
-    if (index % WN_VAE21_STRIDE_T == 0) report(k->s, "decode", index / WN_VAE21_STRIDE_T + 1, k->n_latents);
+    if (index % WN_VAE_STRIDE_T == 0) report(k->s, "decode", index / WN_VAE_STRIDE_T + 1, k->n_latents);
     return WAN_OK;
 }
 

@@ -11,7 +11,7 @@ void wn_parts_release(struct wn_parts *p)
 {
     wn_t5_free(p->t5);
     wn_dit_free(p->dit);
-    wn_vae21_free(p->vae);
+    wn_vae_free(p->vae);
     wn_weights_close(p->t5_weights);
     wn_weights_close(p->dit_weights);
     wn_weights_close(p->vae_weights);
@@ -69,8 +69,5 @@ enum wan_status wn_parts_vae(struct wn_parts *p, struct wn_err *err)
     if (p->vae) return WAN_OK;
     if (!p->vae_weights && wn_checkpoint_weights(p->checkpoint, WN_PART_VAE, &p->vae_weights, err))
         return err->code;
-    if (wn_vae_kind_of(p->vae_weights) == WN_VAE_22)
-        return wn_fail(err, WAN_EUNSUPPORTED, "%s: the VAE of Wan2.2 cannot be run yet",
-                       wn_weights_path(p->vae_weights));
-    return wn_vae21_new(&p->vae, p->dev, p->vae_weights, err);
+    return wn_vae_new(&p->vae, p->dev, p->vae_weights, err);
 }

@@ -6,7 +6,7 @@
 #include "io/checkpoint.h"
 #include "model/dit.h"
 #include "model/t5.h"
-#include "model/vae21.h"
+#include "model/vae.h"
 #include "text/text.h"
 
 struct wn_parts {
@@ -17,7 +17,7 @@ struct wn_parts {
     struct wn_weights *t5_weights, *dit_weights, *vae_weights;
     struct wn_t5 *t5;
     struct wn_dit *dit;
-    struct wn_vae21 *vae;
+    struct wn_vae *vae;
 };
 
 void wn_parts_init(struct wn_parts *parts, const struct wn_checkpoint *checkpoint, struct wn_device *dev);

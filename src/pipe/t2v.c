@@ -19,12 +19,13 @@ struct wn_t2v {
     struct wn_dit_grid grid;
 };
 
-void wn_t2v_latent_dims(const struct wn_dit_config *config, int width, int height, int frames, int64_t dim[4])
+void wn_t2v_latent_dims(const struct wn_parts *parts, int width, int height, int frames, int64_t dim[4])
 {
-    dim[0] = config->in_dim;
-    dim[1] = (frames - 1) / WN_VAE21_STRIDE_T + 1;
-    dim[2] = height / WN_VAE21_STRIDE;
-    dim[3] = width / WN_VAE21_STRIDE;
+    int stride = wn_vae_stride_of(parts->checkpoint->vae_kind);
+    dim[0] = wn_dit_config(parts->dit)->in_dim;
+    dim[1] = (frames - 1) / WN_VAE_STRIDE_T + 1;
+    dim[2] = height / stride;
+    dim[3] = width / stride;
 }
 
 enum wan_status wn_t2v_new(struct wn_t2v **out, struct wn_parts *parts, const struct wn_t2v_params *params,
@@ -35,7 +36,7 @@ enum wan_status wn_t2v_new(struct wn_t2v **out, struct wn_parts *parts, const st
     struct wn_t2v *j = wn_zalloc(sizeof *j);
     if (!j) return wn_fail_nomem(err, "a job", sizeof *j);
     *j = (struct wn_t2v){.parts = parts, .p = *params, .log = log, .n_seq = params->guidance == 1 ? 1 : 2};
-    wn_t2v_latent_dims(wn_dit_config(parts->dit), params->width, params->height, params->frames, j->dim);
+    wn_t2v_latent_dims(parts, params->width, params->height, params->frames, j->dim);
     j->n = j->dim[0] * j->dim[1] * j->dim[2] * j->dim[3];
     size_t bytes = (size_t)j->n * sizeof(float);
     j->x = wn_alloc(bytes);
@@ -251,24 +252,24 @@ static enum wan_status hand_over(struct wn_exec *ex, struct wn_tensor t, int *in
     return ex->err.code;
 }
 
-enum wan_status wn_decode_latents(struct wn_exec *ex, const struct wn_vae21 *vae, const float *latent,
+enum wan_status wn_decode_latents(struct wn_exec *ex, const struct wn_vae *vae, const float *latent,
                                   const int64_t dim[4], wn_frame_fn *frame, void *ctx)
 {
-    if (dim[0] != wn_vae21_z(vae))
+    if (dim[0] != wn_vae_z(vae))
         return wn_exec_fail(ex, WAN_EINVAL, "latents of %lld channels for a VAE of %lld", (long long)dim[0],
-                            (long long)wn_vae21_z(vae));
-    struct wn_vae21_stream *stream;
-    if (wn_vae21_stream_new(&stream, vae, &ex->err)) return ex->err.code;
+                            (long long)wn_vae_z(vae));
+    struct wn_vae_stream *stream;
+    if (wn_vae_stream_new(&stream, vae, &ex->err)) return ex->err.code;
     int64_t hw = dim[2] * dim[3];
     int index = 0;
     for (int64_t f = 0; f < dim[1] && wn_ok(ex); f++) {
         struct wn_scope scope;
         wn_scope_begin(ex, &scope);
-        struct wn_tensor t = wn_vae21_decode(ex, stream, latent + f * hw, dim[1] * hw, 1, dim[2], dim[3]);
+        struct wn_tensor t = wn_vae_decode(ex, stream, latent + f * hw, dim[1] * hw, 1, dim[2], dim[3]);
         hand_over(ex, t, &index, frame, ctx);
         wn_scope_end(ex, &scope);
     }
-    wn_vae21_stream_free(stream);
+    wn_vae_stream_free(stream);
     return ex->err.code;
 }
 

@@ -21,9 +21,9 @@ struct wn_t2v_params {
 
 struct wn_t2v;
 
-/* Latent extents [z, F, h, w] for a size: z comes from the transformer. */
-void wn_t2v_latent_dims(const struct wn_dit_config *config, int width, int height, int frames,
-                        int64_t dim[4]);
+/* Latent extents [z, F, h, w] for a size: z comes from the transformer, which must be open, the stride from
+ * the kind of VAE that goes with it. */
+void wn_t2v_latent_dims(const struct wn_parts *parts, int width, int height, int frames, int64_t dim[4]);
 
 enum wan_status wn_t2v_new(struct wn_t2v **job, struct wn_parts *parts, const struct wn_t2v_params *params,
                            const struct wn_log *log, struct wn_err *err);
@@ -44,8 +44,8 @@ const float *wn_t2v_latents(const struct wn_t2v *job, int64_t dim[4]); /* normal
 typedef enum wan_status wn_frame_fn(void *ctx, int index, const float *frame, struct wn_err *err);
 enum wan_status wn_t2v_decode(struct wn_t2v *job, wn_frame_fn *frame, void *ctx, struct wn_err *err);
 
-/* Latents [z, F, h, w], normalised, to frames, with any VAE 2.1; also what wn_t2v_decode does. */
-enum wan_status wn_decode_latents(struct wn_exec *ex, const struct wn_vae21 *vae, const float *latent,
+/* Latents [z, F, h, w], normalised, to frames, with any VAE; also what wn_t2v_decode does. */
+enum wan_status wn_decode_latents(struct wn_exec *ex, const struct wn_vae *vae, const float *latent,
                                   const int64_t dim[4], wn_frame_fn *frame, void *ctx);
 
 #endif

@@ -16,6 +16,7 @@
 #include "pipe/parts.h"
 
 #define TINY GOLDEN_DIR "/model/tiny-t2v"
+#define VAE22 GOLDEN_DIR "/model/vae22_tiny.pth"
 
 struct fixture {
     struct wn_device *dev;
@@ -28,16 +29,28 @@ static void ok(const struct wn_err *err)
     if (err->code) fail_msg("%s", err->text);
 }
 
-static void open_fixture(struct fixture *f, int n_threads)
+static void open_checkpoint(struct fixture *f, const char *path, int n_threads)
 {
     struct wn_err err = {0};
     wn_device_open(&f->dev, &(struct wn_device_params){.name = "cpu", .n_threads = n_threads}, &err);
     ok(&err);
-    wn_checkpoint_open(&f->ck, TINY, &err);
+    wn_checkpoint_open(&f->ck, path, &err);
     ok(&err);
     wn_parts_init(&f->parts, &f->ck, f->dev);
+}
+
+static void open_fixture(struct fixture *f, int n_threads)
+{
+    struct wn_err err = {0};
+    open_checkpoint(f, TINY, n_threads);
     wn_parts_dit(&f->parts, &err);
     ok(&err);
+}
+
+static void open_vae(struct fixture *f, const char *path)
+{
+    struct wn_err err = {0};
+    open_checkpoint(f, path, 2);
     wn_parts_vae(&f->parts, &err);
     ok(&err);
 }
@@ -176,27 +189,41 @@ static void threads_do_not_matter(void **state)
     wn_free(c);
 }
 
-enum { LF = 5, LH = 3, LW = 2, T = 4 * (LF - 1) + 1, FRAME = 8 * LH * 8 * LW * 3 };
+enum { LF = 5, LH = 3, LW = 2, T = 4 * (LF - 1) + 1 };
+
+/* Sizes of a clip of LF latent frames. */
+struct clip {
+    int64_t H, W, n_video; /* pixels; floats [3, T, H, W] */
+    int64_t n_latent;      /* floats [z, LF, LH, LW] */
+};
+
+static struct clip clip_of(const struct wn_vae *vae)
+{
+    int64_t height = (int64_t)LH * wn_vae_stride(vae), width = (int64_t)LW * wn_vae_stride(vae);
+    return (struct clip){height, width, 3 * T * height * width, wn_vae_z(vae) * LF * LH * LW};
+}
 
 /* Decode LF latent frames: the first alone, then `chunk` at a time. */
 static void decode(struct fixture *f, const float *latent, int chunk, float *video)
 {
     struct wn_exec ex = {.dev = f->dev, .precision = WN_PREC_F32};
-    struct wn_vae21_stream *s;
-    int done = 0;
-    wn_vae21_stream_new(&s, f->parts.vae, &ex.err);
+    struct wn_vae_stream *s;
+    struct clip c = clip_of(f->parts.vae);
+    int64_t done = 0;
+    wn_vae_stream_new(&s, f->parts.vae, &ex.err);
     for (int at = 0; at < LF;) {
         int n = at == 0 ? 1 : chunk < LF - at ? chunk : LF - at;
         struct wn_scope scope;
         wn_scope_begin(&ex, &scope);
-        struct wn_tensor y = wn_vae21_decode(&ex, s, latent + at * LH * LW, LF * LH * LW, n, LH, LW);
+        struct wn_tensor y = wn_vae_decode(&ex, s, latent + at * LH * LW, LF * LH * LW, n, LH, LW);
         ok(&ex.err);
-        wn_download(&ex, y, video + done * FRAME);
-        done += (int)y.dim[0];
+        assert_true(y.dim[1] == c.H && y.dim[2] == c.W && y.dim[3] == 3);
+        wn_download(&ex, y, video + done * c.H * c.W * 3);
+        done += y.dim[0];
         wn_scope_end(&ex, &scope);
         at += n;
     }
-    wn_vae21_stream_free(s);
+    wn_vae_stream_free(s);
     ok(&ex.err);
     assert_int_equal(done, T);
 }
@@ -205,33 +232,34 @@ static void decode(struct fixture *f, const float *latent, int chunk, float *vid
 static void encode(struct fixture *f, const float *video, int chunk, float *latent)
 {
     struct wn_exec ex = {.dev = f->dev, .precision = WN_PREC_F32};
-    struct wn_vae21_stream *s;
-    const int64_t HW = 8 * LH * 8 * LW;
-    wn_vae21_stream_new(&s, f->parts.vae, &ex.err);
+    struct wn_vae_stream *s;
+    struct clip c = clip_of(f->parts.vae);
+    int64_t plane = T * c.H * c.W;
+    wn_vae_stream_new(&s, f->parts.vae, &ex.err);
     for (int at = 0; at < LF;) {
         int n = at == 0 ? 1 : chunk < LF - at ? chunk : LF - at;
-        wn_vae21_encode(&ex, s, video + (at ? 4 * at - 3 : 0) * HW, T * HW, at ? 4 * n : 1, 8 * LH, 8 * LW,
-                        latent + at * LH * LW, LF * LH * LW);
+        wn_vae_encode(&ex, s, video + (at ? 4 * at - 3 : 0) * c.H * c.W, plane, at ? 4 * n : 1, c.H, c.W,
+                      latent + at * LH * LW, LF * LH * LW);
         at += n;
     }
-    wn_vae21_stream_free(s);
+    wn_vae_stream_free(s);
     ok(&ex.err);
 }
 
 static void vae_chunks(void **state)
 {
-    (void)state;
     struct fixture f;
-    open_fixture(&f, 2);
-    float *latent = noise(1, Z * LF * LH * LW), *whole = noise(2, T * FRAME), *pieces = noise(3, T * FRAME);
-    float *z[2] = {noise(4, Z * LF * LH * LW), noise(5, Z * LF * LH * LW)};
+    open_vae(&f, *state);
+    struct clip c = clip_of(f.parts.vae);
+    float *latent = noise(1, c.n_latent), *whole = noise(2, c.n_video), *pieces = noise(3, c.n_video);
+    float *z[2] = {noise(4, c.n_latent), noise(5, c.n_latent)};
     decode(&f, latent, LF, whole);
     encode(&f, whole, LF, z[0]);
     for (int chunk = 1; chunk <= 3; chunk++) {
         decode(&f, latent, chunk, pieces);
-        assert_true(max_difference(pieces, whole, T * FRAME) <= 1e-6);
+        assert_true(max_difference(pieces, whole, (size_t)c.n_video) <= 1e-6);
         encode(&f, whole, chunk, z[1]);
-        assert_true(max_difference(z[1], z[0], Z * LF * LH * LW) <= 1e-6);
+        assert_true(max_difference(z[1], z[0], (size_t)c.n_latent) <= 1e-6);
     }
     wn_free(latent);
     wn_free(whole);
@@ -244,11 +272,11 @@ static void vae_chunks(void **state)
 /* Scratch and history are given back: the memory held after a second decode is that held after the first. */
 static void nothing_is_kept(void **state)
 {
-    (void)state;
     size_t before = wn_mem_used(), after[2];
     struct fixture f;
-    open_fixture(&f, 2);
-    float *latent = noise(1, Z * LF * LH * LW), *video = noise(2, T * FRAME);
+    open_vae(&f, *state);
+    struct clip c = clip_of(f.parts.vae);
+    float *latent = noise(1, c.n_latent), *video = noise(2, c.n_video);
     for (int i = 0; i < 2; i++) {
         decode(&f, latent, 1, video);
         f.dev->table->trim(f.dev);
@@ -264,9 +292,14 @@ static void nothing_is_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shared_prefix),   cmocka_unit_test(packed_sequences),
-        cmocka_unit_test(times_per_token), cmocka_unit_test(threads_do_not_matter),
-        cmocka_unit_test(vae_chunks),      cmocka_unit_test(nothing_is_kept),
+        cmocka_unit_test(shared_prefix),
+        cmocka_unit_test(packed_sequences),
+        cmocka_unit_test(times_per_token),
+        cmocka_unit_test(threads_do_not_matter),
+        {"VAE 2.1 in chunks", vae_chunks, NULL, NULL, TINY},
+        {"VAE 2.2 in chunks", vae_chunks, NULL, NULL, VAE22},
+        {"VAE 2.1 keeps nothing", nothing_is_kept, NULL, NULL, TINY},
+        {"VAE 2.2 keeps nothing", nothing_is_kept, NULL, NULL, VAE22},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

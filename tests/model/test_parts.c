@@ -18,6 +18,7 @@
 #define MODEL(name) GOLDEN_DIR "/model/" name
 #define TINY MODEL("tiny-t2v")
 #define TINY32 MODEL("tiny-t2v-text32")
+#define VAE22 MODEL("vae22_tiny.pth")
 
 /* One golden file and how to run it. */
 struct golden {
@@ -60,6 +61,15 @@ static const struct golden goldens[] = {
     {"vae21_decode_2_1x2", "vae.decode", TINY, "video", "video", PLAIN},
     {"vae21_decode_3_2x1", "vae.decode", TINY, "video", "video", PLAIN},
     {"vae21_decode_4_2x3", "vae.decode", TINY, "video", "video", PLAIN},
+    {"vae22_encode_1_48x32", "vae.encode", VAE22, "latent", "latent", PLAIN},
+    {"vae22_encode_5_16x32", "vae.encode", VAE22, "latent", "latent", PLAIN},
+    {"vae22_encode_7_16x16", "vae.encode", VAE22, "latent", "latent", PLAIN},
+    {"vae22_encode_9_16x48", "vae.encode", VAE22, "latent", "latent", PLAIN},
+    {"vae22_encode_13_32x16", "vae.encode", VAE22, "latent", "latent", PLAIN},
+    {"vae22_decode_1_3x2", "vae.decode", VAE22, "video", "video", PLAIN},
+    {"vae22_decode_2_1x2", "vae.decode", VAE22, "video", "video", PLAIN},
+    {"vae22_decode_3_2x1", "vae.decode", VAE22, "video", "video", PLAIN},
+    {"vae22_decode_4_2x1", "vae.decode", VAE22, "video", "video", PLAIN},
     {"attention_plain", "attention", NULL, "out", "out", PLAIN},
     {"attention_lens", "attention", NULL, "out", "out", P(.scale = 0.25)},
     {"attention_causal", "attention", NULL, "out", "out", P(.causal = 1)},

@@ -1,0 +1,435 @@
+#include "model/vae.h"
+
+#include "base/mem.h"
+#include "model/vae_layers.h"
+#include "ops/ops.h"
+
+/* The last frames that a convolution saw, by slot. */
+struct wn_vae_stream {
+    const struct wn_vae *vae;
+    struct wn_tensor history[MAX_SLOTS];
+    int64_t n_calls;
+};
+
+enum wan_status wn_vae_stream_new(struct wn_vae_stream **out, const struct wn_vae *vae, struct wn_err *err)
+{
+    *out = wn_zalloc(sizeof **out);
+    if (!*out) return wn_fail_nomem(err, "a VAE stream", sizeof **out);
+    (*out)->vae = vae;
+    return WAN_OK;
+}
+
+void wn_vae_stream_free(struct wn_vae_stream *s)
+{
+    if (!s) return;
+    for (int i = 0; i < MAX_SLOTS; i++) wn_release(s->history[i]);
+    wn_free(s);
+}
+
+/* ---- layers ---- */
+
+static int64_t n_frames(struct wn_tensor t)
+{
+    return wn_has(t) ? t.dim[0] : 0;
+}
+
+/* Make `slot` hold the last `keep` frames of what it held followed by x [T, H, W, C]. */
+static void remember(struct wn_exec *ex, struct wn_vae_stream *s, int slot, struct wn_tensor x, int64_t keep)
+{
+    if (!wn_ok(ex)) return;
+    struct wn_tensor old = s->history[slot], now;
+    int64_t T = x.dim[0], held = n_frames(old), from_old = keep - T;
+    if (from_old <= 0)
+        now = wn_unary(ex, .x = wn_rows(x, T - keep, T)); /* a copy: x itself may be large */
+    else if (held == 0)
+        now = wn_unary(ex, .x = x);
+    else
+        now = wn_concat(ex, .a = wn_rows(old, held > from_old ? held - from_old : 0, held), .b = x);
+    if (!wn_ok(ex)) return;
+    wn_release(old);
+    s->history[slot] = wn_retain(ex, now);
+}
+
+/* A 3x3x3 or 3x1x1 causal convolution: two frames of history, zeros before the first. `add` may be absent. */
+static struct wn_tensor causal_conv(struct wn_exec *ex, struct wn_vae_stream *s, int slot, struct wn_tensor x,
+                                    struct wn_lin conv, struct wn_tensor add)
+{
+    struct wn_tensor none = {0};
+    if (!wn_ok(ex)) return none;
+    int pad = conv.w.dim[3] == 3;
+    struct wn_tensor cache = s->history[slot];
+    struct wn_tensor y =
+        wn_conv(ex, .x = x, .cache = cache, .w = conv.w, .b = conv.b, .pad_front = 2 - (int)n_frames(cache),
+                .pad_h = {pad, pad}, .pad_w = {pad, pad}, .add = add);
+    remember(ex, s, slot, x, 2);
+    return y;
+}
+
+static struct wn_tensor norm_silu(struct wn_exec *ex, struct wn_tensor x, struct wn_tensor gamma)
+{
+    return wn_norm(ex, .x = x, .kind = WN_NORM_L2, .eps = 1e-12f, .weight = gamma, .act = WN_ACT_SILU,
+                   .out_type = WN_F32);
+}
+
+static struct wn_tensor residual(struct wn_exec *ex, struct wn_vae_stream *s, const struct layer *l,
+                                 struct wn_tensor x)
+{
+    struct wn_tensor none = {0};
+    struct wn_tensor a = norm_silu(ex, x, l->u.res.norm0);
+    struct wn_tensor y = causal_conv(ex, s, l->slot, a, l->u.res.conv2, none);
+    wn_drop(ex, a);
+    a = norm_silu(ex, y, l->u.res.norm3);
+    wn_drop(ex, y);
+    if (wn_has(l->u.res.shortcut.w))
+        x = wn_conv(ex, .x = x, .w = l->u.res.shortcut.w, .b = l->u.res.shortcut.b);
+    x = causal_conv(ex, s, l->slot + 1, a, l->u.res.conv6, x);
+    wn_drop(ex, a);
+    return x;
+}
+
+/* Each frame by itself: one head as wide as the channels. */
+static struct wn_tensor attention(struct wn_exec *ex, const struct layer *l, struct wn_tensor x)
+{
+    int64_t T = x.dim[0], n = x.dim[1] * x.dim[2], C = x.dim[3];
+    int64_t *seg = wn_alloc_n((size_t)T + 1, sizeof *seg);
+    if (!seg) {
+        wn_fail_nomem(&ex->err, "frame offsets", (unsigned long long)(T + 1) * sizeof *seg);
+        return x;
+    }
+    for (int64_t i = 0; i <= T; i++) seg[i] = i * n;
+    struct wn_tensor h = wn_norm(ex, .x = wn_reshape_to(x, T * n, C), .kind = WN_NORM_L2, .eps = 1e-12f,
+                                 .weight = l->u.att.norm, .out_type = WN_F32);
+    struct wn_tensor part[3];
+    for (int i = 0; i < 3; i++)
+        part[i] = wn_linear(ex, .x = h, .w = wn_rows(l->u.att.qkv.w, i * C, (i + 1) * C),
+                            .b = wn_rows(l->u.att.qkv.b, i * C, (i + 1) * C), .out_type = WN_F32);
+    if (wn_ok(ex)) {
+        for (int i = 0; i < 3; i++) part[i] = wn_reshape_to(part[i], T * n, 1, C);
+        h = wn_attention(ex, .q = part[0], .k = part[1], .v = part[2], .q_seg = seg, .k_seg = seg,
+                         .n_seg = (int)T, .out_type = WN_F32);
+    }
+    wn_free(seg);
+    if (!wn_ok(ex)) return x;
+    struct wn_tensor y = wn_linear(ex, .x = wn_reshape_to(h, T * n, C), .w = l->u.att.proj.w,
+                                   .b = l->u.att.proj.b, .add = wn_reshape_to(x, T * n, C));
+    return wn_ok(ex) ? wn_reshape_to(y, x.dim[0], x.dim[1], x.dim[2], C) : x;
+}
+
+/* Twice the frames: the first frame of a clip passes, each later one becomes two (channels [0, C) and [C, 2C)
+ * of time_conv, which never sees the first). */
+static struct wn_tensor upsample_time(struct wn_exec *ex, struct wn_vae_stream *s, const struct layer *l,
+                                      struct wn_tensor x)
+{
+    struct wn_tensor none = {0};
+    if (s->n_calls == 0 || !wn_ok(ex)) return x;
+    int64_t T = x.dim[0], H = x.dim[1], W = x.dim[2], C = x.dim[3];
+    struct wn_tensor y = causal_conv(ex, s, l->slot, x, l->u.up.time, none);
+    if (!wn_ok(ex)) return x;
+    y = wn_permute(ex, .x = wn_reshape_to(y, T, H * W, 2, C), .axis = {0, 2, 1, 3});
+    return wn_ok(ex) ? wn_reshape_to(y, 2 * T, H, W, C) : x;
+}
+
+static struct wn_tensor plus(struct wn_exec *ex, struct wn_tensor x, struct wn_tensor add)
+{
+    return wn_has(add) ? wn_binary(ex, .kind = WN_ADD, .a = x, .b = add) : x;
+}
+
+/* Half the frames: the first frame of a clip passes, then pairs, each with the frame before it. */
+static struct wn_tensor downsample_time(struct wn_exec *ex, struct wn_vae_stream *s, const struct layer *l,
+                                        struct wn_tensor x, struct wn_tensor add)
+{
+    struct wn_tensor y;
+    if (s->n_calls > 0)
+        y = wn_conv(ex, .x = x, .cache = s->history[l->slot], .w = l->u.up.time.w, .b = l->u.up.time.b,
+                    .stride = {2, 1, 1}, .add = add);
+    else
+        y = plus(ex, x, add);
+    remember(ex, s, l->slot, x, 1);
+    return y;
+}
+
+/* ---- shortcuts over a stage (VAE 2.2) ---- */
+
+/* Means of 2 x 2 pixels: [T, H, W, C] -> [T, H/2, W/2, C]. */
+static struct wn_tensor average(struct wn_exec *ex, struct wn_tensor x)
+{
+    static const float quarter = 0.25f;
+    if (!wn_ok(ex)) return x;
+    int64_t T = x.dim[0], H = x.dim[1] / 2, W = x.dim[2] / 2, C = x.dim[3];
+    x = wn_permute(ex, .x = wn_reshape_to(x, T * H, 2, W, 2, C), .axis = {1, 3, 0, 2, 4});
+    if (!wn_ok(ex)) return x;
+    x = wn_reshape_to(x, 4, T * H * W * C);
+    x = wn_binary(ex, .kind = WN_ADD, .a = wn_rows(x, 0, 2), .b = wn_rows(x, 2, 4));
+    if (!wn_ok(ex)) return x;
+    x = wn_binary(ex, .kind = WN_ADD, .a = wn_rows(x, 0, 1), .b = wn_rows(x, 1, 2));
+    x = wn_binary(ex, .kind = WN_MUL, .a = x, .b = wn_upload(ex, wn_shape_of(WN_F32, 1), &quarter));
+    return wn_ok(ex) ? wn_reshape_to(x, T, H, W, C) : x;
+}
+
+/* A frame of zeros before those of x. */
+static struct wn_tensor after_zeros(struct wn_exec *ex, struct wn_tensor x)
+{
+    if (!wn_ok(ex)) return x;
+    struct wn_tensor shape = x, zeros;
+    shape.dim[0] = 1;
+    void *host = wn_zalloc(wn_n_bytes(shape));
+    if (!host) {
+        wn_fail_nomem(&ex->err, "a frame of zeros", wn_n_bytes(shape));
+        return x;
+    }
+    zeros = wn_upload(ex, shape, host);
+    wn_free(host);
+    return wn_concat(ex, .a = zeros, .b = x);
+}
+
+/* The frames of a pair as neighbouring channels, [T, H, W, C] -> [T/2, H, W, 2C]. The clip's first frame is
+ * the later one of its pair. */
+static struct wn_tensor pair_frames(struct wn_exec *ex, const struct wn_vae_stream *s, struct wn_tensor x)
+{
+    if (s->n_calls == 0) x = after_zeros(ex, x);
+    if (!wn_ok(ex)) return x;
+    int64_t T = x.dim[0] / 2, H = x.dim[1], W = x.dim[2], C = x.dim[3];
+    x = wn_permute(ex, .x = wn_reshape_to(x, T, 2, H * W, C), .axis = {0, 2, 3, 1});
+    return wn_ok(ex) ? wn_reshape_to(x, T, H, W, 2 * C) : x;
+}
+
+/* For each pixel of the result, in order: which row of the input's [T * H * W] or, with parity, [T * H * 2 *
+ * W] it repeats. */
+static void fill_repeats(int32_t *index, const struct wn_tensor *x, int64_t times, bool parity)
+{
+    int64_t T = x->dim[0], H = x->dim[1], W = x->dim[2];
+    for (int64_t t = 0; t < T * times; t++)
+        for (int64_t h = 0; h < 2 * H; h++) {
+            int64_t row = t / times * H + h / 2, first = (parity ? 2 * row + h % 2 : row) * W;
+            for (int64_t w = 0; w < 2 * W; w++) *index++ = (int32_t)(first + w / 2);
+        }
+}
+
+/* [T, H, W, C] -> [T or 2T, 2H, 2W, C or C/2]. */
+static struct wn_tensor repeat(struct wn_exec *ex, const struct wn_vae_stream *s, enum shortcut kind,
+                               struct wn_tensor x)
+{
+    if (!wn_ok(ex)) return x;
+    bool parity = kind == DUP_2D;
+    int64_t T = x.dim[0], H = x.dim[1], W = x.dim[2], C = parity ? x.dim[3] / 2 : x.dim[3];
+    int64_t times = kind == DUP_3D && s->n_calls > 0 ? 2 : 1, n = T * times * 4 * H * W;
+    if (n > INT32_MAX) {
+        wn_exec_fail(ex, WAN_EUNSUPPORTED, "frames of %lld x %lld are too large for the VAE", (long long)W,
+                     (long long)H);
+        return x;
+    }
+    int32_t *index = wn_alloc_n((size_t)n, sizeof *index);
+    if (!index) {
+        wn_fail_nomem(&ex->err, "pixel places", (unsigned long long)n * sizeof *index);
+        return x;
+    }
+    fill_repeats(index, &x, times, parity);
+    struct wn_tensor places = wn_upload(ex, wn_shape_of(WN_I32, n), index);
+    wn_free(index);
+    if (parity) x = wn_permute(ex, .x = wn_reshape_to(x, T * H, W, C, 2), .axis = {0, 3, 1, 2});
+    if (!wn_ok(ex)) return x;
+    x = wn_gather(ex, .table = wn_reshape_to(x, wn_n_elems(x) / C, C), .index = places);
+    return wn_ok(ex) ? wn_reshape_to(x, T * times, 2 * H, 2 * W, C) : x;
+}
+
+/* What is held while a stage runs: in the encoder the shortcut itself, which is smaller than the stage's
+ * input; in the decoder a copy of that input (the stage consumes it), which is smaller than the shortcut. */
+static struct wn_tensor open_shortcut(struct wn_exec *ex, const struct wn_vae_stream *s, enum shortcut kind,
+                                      struct wn_tensor x)
+{
+    switch (kind) {
+    case AVG_2D: return average(ex, x);
+    case AVG_3D: return pair_frames(ex, s, average(ex, x));
+    case SAME:
+    case DUP_2D:
+    case DUP_3D: return wn_unary(ex, .x = x);
+    case NO_SHORTCUT: break;
+    }
+    return (struct wn_tensor){0};
+}
+
+static struct wn_tensor close_shortcut(struct wn_exec *ex, const struct wn_vae_stream *s, enum shortcut kind,
+                                       struct wn_tensor held)
+{
+    return kind == DUP_2D || kind == DUP_3D ? repeat(ex, s, kind, held) : held;
+}
+
+/* ---- layers in order ---- */
+
+/* Where a stage with a shortcut ends, `add` is added to the layer's result and may be consumed; else absent.
+ */
+static struct wn_tensor run_layer(struct wn_exec *ex, struct wn_vae_stream *s, const struct layer *l,
+                                  struct wn_tensor x, struct wn_tensor add)
+{
+    struct wn_tensor none = {0};
+    switch (l->kind) {
+    case RESIDUAL: return plus(ex, residual(ex, s, l, x), add);
+    case ATTENTION: return attention(ex, l, x);
+    case UP_3D:
+        x = upsample_time(ex, s, l, x);
+        /* fall through */
+    case UP_2D:
+        return wn_conv(ex, .x = x, .w = l->u.up.conv.w, .b = l->u.up.conv.b, .pad_h = {1, 1}, .pad_w = {1, 1},
+                       .upsample = 2, .add = add);
+    case DOWN_2D:
+    case DOWN_3D:
+        x = wn_conv(ex, .x = x, .w = l->u.up.conv.w, .b = l->u.up.conv.b, .pad_h = {0, 1}, .pad_w = {0, 1},
+                    .stride = {1, 2, 2}, .add = l->kind == DOWN_2D ? add : none);
+        return l->kind == DOWN_3D ? downsample_time(ex, s, l, x, add) : x;
+    }
+    return x;
+}
+
+/* Layers [i, ..) and head of x [T, H, W, C], which is consumed. */
+static struct wn_tensor run_layers(struct wn_exec *ex, struct wn_vae_stream *s, const struct half *h, int i,
+                                   struct wn_tensor x);
+
+/* Past the last temporal layer, which ends a stage, frames meet only in the histories: they go one at a time,
+ * so that the largest tensors are those of one frame. */
+static struct wn_tensor run_frames(struct wn_exec *ex, struct wn_vae_stream *s, const struct half *h, int i,
+                                   struct wn_tensor x)
+{
+    struct wn_tensor all = {0};
+    for (int64_t f = 0; f < x.dim[0] && wn_ok(ex); f++) {
+        struct wn_scope scope;
+        wn_scope_begin(ex, &scope);
+        struct wn_tensor one =
+            wn_unary(ex, .x = wn_rows(x, f, f + 1)); /* a copy: what consumes it may reuse it */
+        one = run_layers(ex, s, h, i, one);
+        all = wn_keep(ex, f && wn_ok(ex) ? wn_concat(ex, .a = all, .b = one) : one);
+        wn_scope_end(ex, &scope);
+    }
+    return all;
+}
+
+static struct wn_tensor run_layers(struct wn_exec *ex, struct wn_vae_stream *s, const struct half *h, int i,
+                                   struct wn_tensor x)
+{
+    const struct wn_tensor none = {0};
+    struct wn_tensor held = none; /* for the shortcut over the stage that layer i is in */
+    for (; i < h->n_layers && wn_ok(ex); i++) {
+        const struct layer *l = &h->layer[i];
+        if (i >= h->n_temporal && x.dim[0] > 1) return run_frames(ex, s, h, i, x);
+        struct wn_scope scope;
+        wn_scope_begin(ex, &scope);
+        if (l->opens) held = wn_keep(ex, open_shortcut(ex, s, l->opens, x));
+        struct wn_tensor add = l->closes ? close_shortcut(ex, s, l->closes, held) : none;
+        struct wn_tensor y = wn_keep(ex, run_layer(ex, s, l, x, add));
+        wn_scope_end(ex, &scope);
+        if (wn_ok(ex) && y.buf != x.buf) wn_drop(ex, x);
+        if (l->closes && wn_ok(ex) && y.buf != held.buf) wn_drop(ex, held);
+        if (l->closes) held = none;
+        x = y;
+        wn_name(ex, x, "%s", l->name);
+    }
+    struct wn_tensor a = norm_silu(ex, x, h->head_norm);
+    wn_drop(ex, x);
+    x = causal_conv(ex, s, h->head_slot, a, h->head_conv, none);
+    wn_drop(ex, a);
+    wn_name(ex, x, "head");
+    return x;
+}
+
+/* conv1, the layers, head: x [T, H, W, C] in the current scope. */
+static struct wn_tensor run_half(struct wn_exec *ex, struct wn_vae_stream *s, const struct half *h,
+                                 struct wn_tensor x)
+{
+    struct wn_tensor none = {0};
+    x = causal_conv(ex, s, h->conv1_slot, x, h->conv1, none);
+    wn_name(ex, x, "conv1");
+    return run_layers(ex, s, h, 0, x);
+}
+
+/* ---- the two directions ---- */
+
+/* [T, H, W, 3] -> [T, H/2, W/2, 12]: channel (c * 2 + column) * 2 + row of the 2 x 2 pixels. */
+static struct wn_tensor patchify(struct wn_exec *ex, const struct wn_vae *m, struct wn_tensor x)
+{
+    if (m->patch == 1 || !wn_ok(ex)) return x;
+    int64_t T = x.dim[0], H = x.dim[1] / 2, W = x.dim[2] / 2;
+    x = wn_permute(ex, .x = wn_reshape_to(x, T, H, 2, W, 2, 3), .axis = {0, 1, 3, 5, 4, 2});
+    return wn_ok(ex) ? wn_reshape_to(x, T, H, W, 12) : x;
+}
+
+static struct wn_tensor unpatchify(struct wn_exec *ex, const struct wn_vae *m, struct wn_tensor x)
+{
+    if (m->patch == 1 || !wn_ok(ex)) return x;
+    int64_t T = x.dim[0], H = x.dim[1], W = x.dim[2];
+    x = wn_permute(ex, .x = wn_reshape_to(x, T, H, W, 3, 2, 2), .axis = {0, 1, 5, 2, 4, 3});
+    return wn_ok(ex) ? wn_reshape_to(x, T, 2 * H, 2 * W, 3) : x;
+}
+
+static float *host_floats(struct wn_exec *ex, int64_t n)
+{
+    float *p = wn_alloc_n((size_t)n, sizeof *p);
+    if (!p) wn_fail_nomem(&ex->err, "VAE frames", (unsigned long long)n * sizeof *p);
+    return p;
+}
+
+struct wn_tensor wn_vae_decode(struct wn_exec *ex, struct wn_vae_stream *s, const float *latent,
+                               int64_t plane, int64_t F, int64_t h, int64_t w)
+{
+    const struct wn_vae *m = s->vae;
+    struct wn_tensor none = {0};
+    if (!wn_ok(ex)) return none;
+    if (F < 1 || (s->n_calls == 0 && F != 1)) {
+        wn_exec_fail(ex, WAN_EINTERNAL, "a VAE stream starts with one latent frame, got %lld", (long long)F);
+        return none;
+    }
+    int64_t n = F * h * w, Z = m->z;
+    float *x = host_floats(ex, n * Z);
+    if (!x) return none;
+    for (int64_t c = 0; c < Z; c++)
+        for (int64_t i = 0; i < n; i++) x[i * Z + c] = latent[c * plane + i] / m->inv_std[c] + m->mean[c];
+    struct wn_scope scope;
+    wn_scope_begin(ex, &scope);
+    struct wn_tensor t = wn_upload(ex, wn_shape_of(WN_F32, F, h, w, Z), x);
+    wn_free(x);
+    t = wn_conv(ex, .x = t, .w = m->post_quant.w, .b = m->post_quant.b);
+    wn_name(ex, t, "conv2");
+    t = wn_keep(ex, unpatchify(ex, m, run_half(ex, s, &m->dec, t)));
+    wn_scope_end(ex, &scope);
+    s->n_calls++;
+    return wn_ok(ex) ? t : none;
+}
+
+/* The mean half of quant's output [F, h, w, 2z] as a normalised latent. */
+static void store_latent(struct wn_exec *ex, const struct wn_vae *m, struct wn_tensor t, float *latent,
+                         int64_t plane)
+{
+    int64_t n = t.dim[0] * t.dim[1] * t.dim[2], Z = m->z;
+    float *y = host_floats(ex, n * 2 * Z);
+    if (y && wn_download(ex, t, y) == WAN_OK)
+        for (int64_t c = 0; c < Z; c++)
+            for (int64_t i = 0; i < n; i++)
+                latent[c * plane + i] = (y[i * 2 * Z + c] - m->mean[c]) * m->inv_std[c];
+    wn_free(y);
+}
+
+enum wan_status wn_vae_encode(struct wn_exec *ex, struct wn_vae_stream *s, const float *video, int64_t plane,
+                              int64_t T, int64_t H, int64_t W, float *latent, int64_t latent_plane)
+{
+    const struct wn_vae *m = s->vae;
+    if (!wn_ok(ex)) return ex->err.code;
+    if (H % m->stride || W % m->stride || H < 1 || W < 1)
+        return wn_exec_fail(ex, WAN_EINVAL, "video of %lld x %lld: the VAE takes multiples of %d",
+                            (long long)W, (long long)H, m->stride);
+    if (s->n_calls == 0 ? T != 1 : T < 4 || T % 4)
+        return wn_exec_fail(ex, WAN_EINTERNAL, "%lld frames at call %lld of a VAE stream", (long long)T,
+                            (long long)s->n_calls);
+    int64_t n = T * H * W;
+    float *x = host_floats(ex, n * 3);
+    if (!x) return ex->err.code;
+    for (int64_t c = 0; c < 3; c++)
+        for (int64_t i = 0; i < n; i++) x[i * 3 + c] = video[c * plane + i];
+    struct wn_scope scope;
+    wn_scope_begin(ex, &scope);
+    struct wn_tensor t = wn_upload(ex, wn_shape_of(WN_F32, T, H, W, 3), x);
+    wn_free(x);
+    t = run_half(ex, s, &m->enc, patchify(ex, m, t));
+    t = wn_conv(ex, .x = t, .w = m->quant.w, .b = m->quant.b);
+    if (wn_ok(ex)) store_latent(ex, m, t, latent, latent_plane);
+    wn_scope_end(ex, &scope);
+    s->n_calls++;
+    return ex->err.code;
+}
