@@ -99,14 +99,16 @@ def mib(n):
     return f'{n / MIB:.0f} MiB' if n else '?'
 
 
-def options(doc):
+def options(doc, pytorch=True):
     p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--wan', required=True, help='the program')
     p.add_argument('-m', '--model', required=True, help='checkpoint folder, official layout')
+    p.add_argument('--threads', type=int, default=os.cpu_count())
+    if not pytorch:
+        return p
     p.add_argument('--wan21', required=True, metavar='DIR', help='checkout of the official Wan2.1 code')
     p.add_argument('--rounds', type=int, default=3, help='how often the two take turns')
     p.add_argument('--cold', action='store_true', help="count PyTorch's first forward too: half the time where one takes minutes")
-    p.add_argument('--threads', type=int, default=os.cpu_count())
     p.add_argument('--ours', nargs='+', default=None, metavar='P', help='precisions of `wan eval`')
     p.add_argument('--keep', metavar='DIR', help='leave inputs and outputs here')
     p.add_argument('--truth', metavar='FILE', help='an output of a float32 run: say how far both are from it')
