@@ -26,7 +26,7 @@ STEPS, GUIDANCE, SHIFT, SEED = 20, 5.0, 5.0, 7
 def official_frames(official, prompt):
     """uint8 [frames, height, width, 3], as the official program hands them to the video writer"""
     video = official.generate(prompt, STEPS, GUIDANCE, SHIFT, SEED)
-    return ((video + 1) / 2 * 255).to(torch.uint8).permute(1, 2, 3, 0).numpy()
+    return ((video + 1) / 2 * 255).to(torch.uint8).permute(1, 2, 3, 0).contiguous().numpy()
 
 
 def program_frames(wan, model, prompt, precision, n):
