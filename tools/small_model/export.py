@@ -1,11 +1,12 @@
 """Stage 5: write the trained parts as an official Wan2.1 checkpoint folder, and load such a folder back."""
 
 import copy
+import json
 import os
 import shutil
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 
 import dit
@@ -17,7 +18,7 @@ from tokenizer import write_json
 
 DIT_FILE, VAE_FILE = "diffusion_pytorch_model.safetensors", "Wan2.1_VAE.pth"
 # What the program takes as this model's defaults (docs/files.md); every other reader ignores it.
-METADATA = {"format": "pt", "wan.size": "64x64", "wan.frames": "17", "wan.steps": "25"}
+METADATA = {"format": "pt", "wan.size": "64x64", "wan.frames": "17", "wan.steps": "25", "wan.guidance": "3"}
 T5_FILE, TOKENIZER = "models_t5_umt5-xxl-enc-bf16.pth", "google/umt5-xxl"
 
 
@@ -25,11 +26,20 @@ def as_dtype(model, dtype):
     return {k: v.detach().to(dtype).contiguous() for k, v in model.state_dict().items()}
 
 
+def sorted_header(data):
+    """The same safetensors file with its header's keys in order: the library shuffles the metadata from run to run."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[start:]
+
+
 def write(out, work, vae, model):
     """The VAE goes out in F16 (F32 would not fit the size limit), the rest in BF16."""
     shutil.copytree(f"{work}/tokenizer", f"{out}/{TOKENIZER}", dirs_exist_ok=True)
     write_json(f"{out}/config.json", {"_class_name": "WanModel", "_diffusers_version": "0.30.0", **dit.CONFIG})
-    save_file(as_dtype(model.dit, torch.bfloat16), f"{out}/{DIT_FILE}", metadata=METADATA)
+    with open(f"{out}/{DIT_FILE}", "wb") as f:
+        f.write(sorted_header(save(as_dtype(model.dit, torch.bfloat16), METADATA)))
     torch.save(as_dtype(model.t5, torch.bfloat16), f"{out}/{T5_FILE}")
     folded = copy.deepcopy(vae)
     vae_module.fold_statistics(folded, *latents.statistics(work))

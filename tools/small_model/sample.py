@@ -59,9 +59,9 @@ def score(video, colour, back):
     return nearest_colour(inside) == colour, nearest_colour(edge) == back
 
 
-def measure(parts, steps, guidance, every=1):
-    """Share of right shape and background colours over all colour pairs, one circle-or-other clip each."""
-    pairs = list(itertools.permutations(shapes.COLOURS, 2))[::every]
+def measure(parts, steps, guidance):
+    """Share of right shape and background colours over all colour pairs, shapes and motions in turn."""
+    pairs = list(itertools.permutations(shapes.COLOURS, 2))
     kinds, verbs = itertools.cycle(shapes.SHAPES), itertools.cycle(m[3][0] for m in shapes.MOTIONS.values())
     prompts = [f"a {c} {next(kinds)} {next(verbs)} on a {b} background" for c, b in pairs]
     videos = torch.cat([generate(parts, prompts[i:i + 6], steps, guidance, 100 + i) for i in range(0, len(pairs), 6)])
@@ -74,7 +74,7 @@ def main():
     p.add_argument("--model", required=True)
     p.add_argument("--sheet", required=True, help="PNG to write")
     p.add_argument("--steps", type=int, default=25)
-    p.add_argument("--guidance", type=float, default=5.0)
+    p.add_argument("--guidance", type=float, default=3.0)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--measure", action="store_true", help="also score the 30 colour pairs")
     args = p.parse_args()

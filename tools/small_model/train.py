@@ -47,8 +47,8 @@ def main():
     export.write(args.out, args.work, vae, model)
     parts = export.load(args.out)
     log(f"written: {export.sizes(args.out)}; vae psnr {train_vae.evaluate(parts[0])[0]:.2f} dB")
-    sample.sheet(sample.generate(parts, sample.PROMPTS, 25, 5.0, 0), f"{args.work}/samples.png")
-    colour, back = sample.measure(parts, 25, 5.0)
+    sample.sheet(sample.generate(parts, sample.PROMPTS, 25, 3.0, 0), f"{args.work}/samples.png")
+    colour, back = sample.measure(parts, 25, 3.0)
     log(f"shape colour {colour:.2f}, background colour {back:.2f}")
 
 

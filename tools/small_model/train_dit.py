@@ -16,7 +16,7 @@ import t5
 import train_text
 from train_vae import save
 
-STEPS, BATCH, RATE, DECAY_FROM, WARMUP = 1000, 32, 2e-3, 0.7, 30
+STEPS, BATCH, RATE, DECAY_FROM, WARMUP = 2400, 32, 2e-3, 0.7, 30
 SHIFT = 5.0                              # of the sampler's noise levels; training draws the same distribution
 DROP_NULL, DROP_EMPTY = 0.10, 0.02       # share of captions replaced by the negative prompt, by nothing
 # The pipeline's default negative prompt after text cleaning; it is what guidance subtracts, so it is the null caption.
