@@ -7,7 +7,6 @@ tools/build.sh
 prompt="a red circle moves to the right on a blue background"
 mkdir -p out
 echo "Generating: \"$prompt\""
-build/cli/wan generate -m models/shapes-t2v --prompt "$prompt" --size 64x64 --frames 17 --steps 20 --seed 7 \
-    -o out/demo.mp4
+build/cli/wan generate -m models/shapes-t2v --prompt "$prompt" --seed 7 -o out/demo.mp4
 echo
 echo "The video is out/demo.mp4: one second, 64x64 pixels, $prompt."
