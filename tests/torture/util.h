@@ -21,6 +21,7 @@
 
 #define GOLDEN(name) GOLDEN_DIR "/model/" name ".safetensors"
 #define TINY GOLDEN_DIR "/model/tiny-t2v"
+#define VAE22 GOLDEN_DIR "/model/vae22_tiny.pth"
 #define SHAPES SOURCE_DIR "/models/shapes-t2v"
 
 struct job {
@@ -330,6 +331,10 @@ static const struct job jobs[] = {
     {"vae.encode", NULL, run_part, TINY, GOLDEN("vae21_encode_5_8x16"), "vae.encode",
      .params = PARAMS(.precision = "f32")},
     {"vae.decode", NULL, run_part, TINY, GOLDEN("vae21_decode_2_1x2"), "vae.decode",
+     .params = PARAMS(.precision = "f32")},
+    {"vae.encode 2.2", NULL, run_part, VAE22, GOLDEN("vae22_encode_5_16x32"), "vae.encode",
+     .params = PARAMS(.precision = "f32")},
+    {"vae.decode 2.2", NULL, run_part, VAE22, GOLDEN("vae22_decode_2_1x2"), "vae.decode",
      .params = PARAMS(.precision = "f32")},
     {"solve", NULL, run_solve, .params = PARAMS(.steps = 3, .shift = 5)},
     {"noise", NULL, run_part, .part = "noise", .params = PARAMS(.seed = 1, .n_shape = 2, .shape = {3, 5})},
