@@ -33,6 +33,9 @@ def load(path):
         return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
 
 
+VAES = {'vae21': 'tiny-t2v', 'vae22': 'vae22_tiny.pth'}
+
+
 def parts(wide):
     """Every call, from the files that are there."""
     same = lambda *names: {n: n for n in names}
@@ -50,10 +53,10 @@ def parts(wide):
                 continue
             inputs = [k for k in ('x', 't', 'context', 'y', 'clip_fea') if k in tensors]
             yield Part(name, 'dit', same(*inputs), same('v'), model=model)
-        elif name.startswith('vae21_encode'):
-            yield Part(name, 'vae.encode', same('video'), same('latent'), model='tiny-t2v')
-        elif name.startswith('vae21_decode'):
-            yield Part(name, 'vae.decode', same('latent'), same('video'), model='tiny-t2v')
+        elif name.startswith(('vae21_encode', 'vae22_encode')):
+            yield Part(name, 'vae.encode', same('video'), same('latent'), model=VAES[name[:5]])
+        elif name.startswith(('vae21_decode', 'vae22_decode')):
+            yield Part(name, 'vae.decode', same('latent'), same('video'), model=VAES[name[:5]])
         elif name.startswith('attention_'):
             yield Part(name, 'attention', same(*(k for k in ('q', 'k', 'v', 'k_lens') if k in tensors)), same('out'),
                        args, precisions=('f32', 'bf16'), limit=2e-6)
