@@ -3,12 +3,13 @@
 # Does nothing, and says nothing, when all is there.
 set -eu
 
-libraries="jansson libpng libutf8proc sentencepiece libavformat libavcodec libavutil libswscale cmocka"
+libraries="jansson libpng libjpeg libwebp libwebpdemux libutf8proc sentencepiece libavformat libavcodec libavutil
+           libswscale cmocka"
 programs="cc c++ meson ninja pkg-config ffprobe"
 
-debian="gcc g++ meson ninja-build pkg-config libjansson-dev libpng-dev libutf8proc-dev libsentencepiece-dev
-        libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libcmocka-dev ffmpeg"
-brew="meson ninja pkg-config jansson libpng utf8proc sentencepiece ffmpeg cmocka"
+debian="gcc g++ meson ninja-build pkg-config libjansson-dev libpng-dev libjpeg-dev libwebp-dev libutf8proc-dev
+        libsentencepiece-dev libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libcmocka-dev ffmpeg"
+brew="meson ninja pkg-config jansson libpng jpeg-turbo webp utf8proc sentencepiece ffmpeg cmocka"
 
 # All there already, wherever it came from?
 all_there() {
