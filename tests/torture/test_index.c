@@ -129,6 +129,7 @@ static void empty_tables(void **state)
     for (int i = 0; i < 4; i++) {
         struct wn_exec ex = {0};
         struct wn_scope scope;
+        size_t used = wn_mem_used();
         assert_int_equal(
             wn_device_open(&ex.dev, &(struct wn_device_params){.name = i & 1 ? "cpu" : "ref"}, &ex.err), 0);
         wn_scope_begin(&ex, &scope);
@@ -140,6 +141,7 @@ static void empty_tables(void **state)
         assert_int_equal(ex.err.code, WAN_EINTERNAL); /* a wrong shape is the caller's bug */
         wn_scope_end(&ex, &scope);
         wn_device_close(ex.dev);
+        assert_int_equal(wn_mem_used(), used); /* an empty buffer is given back as well */
     }
 }
 

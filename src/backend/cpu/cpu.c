@@ -29,7 +29,7 @@ static void shrink_idle(struct wn_cpu *cpu, size_t keep)
 {
     size_t kept = 0;
     struct wn_cpu_block **at = &cpu->idle;
-    while (*at && kept + (*at)->bytes <= keep) {
+    while (keep && *at && kept + (*at)->bytes <= keep) { /* empty ones too go when none are kept */
         kept += (*at)->bytes;
         at = &(*at)->next;
     }
