@@ -65,24 +65,52 @@ static void add_key(void *ctx, const char *name, int n_dims, const int64_t *dim)
     h->n_tensors++;
 }
 
-/* A file with every tensor of the table, its data a hole. */
+/* A file with every tensor of the table, its data a hole; after them, where given, the statistics [z]. */
 static struct header write_zeros(const char *path,
                                  void (*keys)(const struct wn_vae_dims *, struct wn_key_visitor),
-                                 const struct wn_vae_dims *dims)
+                                 const struct wn_vae_dims *dims, const float *mean, const float *std)
 {
     struct header h = {.cap = 1 << 16};
     assert_non_null(h.text = malloc(h.cap));
     keys(dims, (struct wn_key_visitor){add_key, &h});
+    int64_t n_zeros = h.n_params;
+    if (mean) {
+        add_key(&h, "latents_mean", 1, &dims->z);
+        add_key(&h, "latents_std", 1, &dims->z);
+    }
     append(&h, "}");
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
     for (int i = 0; i < 8; i++) fputc((int)(h.n >> 8 * i & 255), f);
     assert_int_equal(fwrite(h.text, 1, h.n, f), h.n);
     assert_int_equal(fflush(f), 0);
-    assert_int_equal(ftruncate(fileno(f), (off_t)(8 + (int64_t)h.n + 4 * h.n_params)), 0);
+    assert_int_equal(ftruncate(fileno(f), (off_t)(8 + (int64_t)h.n + 4 * n_zeros)), 0);
+    if (mean) {
+        assert_int_equal(fseek(f, 0, SEEK_END), 0);
+        assert_int_equal(fwrite(mean, sizeof *mean, (size_t)dims->z, f), dims->z);
+        assert_int_equal(fwrite(std, sizeof *std, (size_t)dims->z, f), dims->z);
+    }
     assert_int_equal(fclose(f), 0);
     free(h.text);
     return h;
+}
+
+/* Opened, then unlinked. */
+static struct wn_weights *open_zeros(struct header *h,
+                                     void (*keys)(const struct wn_vae_dims *, struct wn_key_visitor),
+                                     const struct wn_vae_dims *dims, const float *mean, const float *std)
+{
+    struct wn_err err = {0};
+    struct wn_weights *w;
+    char path[] = "/tmp/wan-vae-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    *h = write_zeros(path, keys, dims, mean, std);
+    wn_weights_open(&w, path, &err);
+    unlink(path);
+    ok(&err);
+    return w;
 }
 
 struct size {
@@ -97,18 +125,11 @@ static void official_size(void **state)
 {
     const struct size *s = *state;
     struct wn_err err = {0};
-    struct wn_weights *w;
+    struct header h;
     struct wn_vae *vae;
     struct wn_device *dev = open_device();
-    char path[] = "/tmp/wan-vae-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    struct header h = write_zeros(path, s->keys, &s->dims);
+    struct wn_weights *w = open_zeros(&h, s->keys, &s->dims, NULL, NULL);
     assert_true(h.n_params == s->n_params);
-    wn_weights_open(&w, path, &err);
-    unlink(path);
-    ok(&err);
     wn_vae_new(&vae, dev, w, &err);
     ok(&err);
     int64_t n = 0;
@@ -122,27 +143,38 @@ static void official_size(void **state)
     wn_device_close(dev);
 }
 
-/* Statistics are known for the official number of channels only. */
-static void statistics_are_needed(void **state)
+/* Statistics are known for the official number of channels only; others must be in the file, and any number
+ * may be. */
+static void statistics(void **state)
 {
+    enum { MAX_Z = 64 };
     struct size s = *(const struct size *)*state;
-    struct wn_err err = {0};
-    struct wn_weights *w;
-    struct wn_vae *vae;
     struct wn_device *dev = open_device();
-    char path[] = "/tmp/wan-vae-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    s.dims.z += 16;
-    write_zeros(path, s.keys, &s.dims);
-    wn_weights_open(&w, path, &err);
-    unlink(path);
-    ok(&err);
-    assert_int_equal(wn_vae_new(&vae, dev, w, &err), WAN_EFORMAT);
-    assert_non_null(strstr(err.text, "'latents_mean'"));
-    assert_null(vae);
-    wn_weights_close(w);
+    float mean[MAX_Z], std[MAX_Z];
+    for (int i = 0; i < MAX_Z; i++) {
+        mean[i] = 0.25f * (float)(i % 5) - 0.5f;
+        std[i] = 0.5f + 0.125f * (float)(i % 7);
+    }
+    for (int own = 0; own < 2; own++)
+        for (int more = 0; more <= 16; more += 16) {
+            struct size t = s;
+            struct wn_err err = {0};
+            struct header h;
+            struct wn_vae *vae;
+            t.dims.z += more;
+            struct wn_weights *w = open_zeros(&h, t.keys, &t.dims, own ? mean : NULL, std);
+            wn_vae_new(&vae, dev, w, &err);
+            if (more && !own) {
+                assert_int_equal(err.code, WAN_EFORMAT);
+                assert_non_null(strstr(err.text, "'latents_mean'"));
+                assert_null(vae);
+            } else
+                ok(&err);
+            for (int64_t i = 0; vae && i < t.dims.z; i++)
+                assert_int_equal(own, vae->mean[i] == mean[i] && vae->inv_std[i] == 1 / std[i]);
+            wn_vae_free(vae);
+            wn_weights_close(w);
+        }
     wn_device_close(dev);
 }
 
@@ -155,24 +187,26 @@ struct tiny {
     int64_t encoder, decoder; /* floats for each latent position, as docs/design.md has them */
 };
 
-static void run(struct wn_device *dev, struct wn_vae_stream *s, const struct wn_vae *vae, bool encode,
-                int call)
+/* One call of a stream: zeros in, the result dropped. */
+static enum wan_status run(struct wn_device *dev, struct wn_vae_stream *s, const struct wn_vae *vae,
+                           bool encode, int call)
 {
     struct wn_exec ex = {.dev = dev, .precision = WN_PREC_F32};
-    int64_t stride = wn_vae_stride(vae), H = LH * stride, W = LW * stride, T = call ? 4 : 1;
-    float *latent = wn_zalloc_n((size_t)(wn_vae_z(vae) * LH * LW), sizeof *latent);
-    float *video = wn_zalloc_n((size_t)(3 * T * H * W), sizeof *video);
+    int64_t stride = wn_vae_stride(vae), height = LH * stride, width = LW * stride, n = call ? 4 : 1;
+    float *latent = calloc((size_t)(wn_vae_z(vae) * LH * LW), sizeof *latent);
+    float *video = calloc((size_t)(3 * n * height * width), sizeof *video);
     struct wn_scope scope;
+    assert_true(latent && video);
     wn_scope_begin(&ex, &scope);
     if (encode)
-        wn_vae_encode(&ex, s, video, T * H * W, T, H, W, latent, LH * LW);
+        wn_vae_encode(&ex, s, video, n * height * width, n, height, width, latent, LH * LW);
     else
         wn_vae_decode(&ex, s, latent, LH * LW, 1, LH, LW);
     wn_scope_end(&ex, &scope);
-    ok(&ex.err);
-    wn_free(latent);
-    wn_free(video);
+    free(latent);
+    free(video);
     dev->table->trim(dev);
+    return ex.err.code;
 }
 
 static void history(const char *path, bool encode, int64_t per_position)
@@ -190,7 +224,7 @@ static void history(const char *path, bool encode, int64_t per_position)
     wn_vae_stream_new(&s, vae, &err);
     ok(&err);
     for (int i = 0; i < CALLS; i++) {
-        run(dev, s, vae, encode, i);
+        assert_int_equal(run(dev, s, vae, encode, i), 0);
         held[i] = wn_mem_used() - before;
     }
     /* A block may be an eighth and 256 bytes larger than asked for, and has a header. */
@@ -211,6 +245,46 @@ static void history_does_not_grow(void **state)
     history(t->path, false, t->decoder);
 }
 
+/* Two calls of a stream with request n of them failing; how many were made. */
+static int64_t fail_at(struct wn_device *dev, const struct wn_vae *vae, bool encode, int64_t n)
+{
+    struct wn_err err = {0};
+    struct wn_vae_stream *s;
+    size_t before = wn_mem_used();
+    int64_t start = wn_mem_n_requests();
+    wn_mem_fail_after(n);
+    enum wan_status st = wn_vae_stream_new(&s, vae, &err);
+    for (int i = 0; i < 2 && !st; i++) st = run(dev, s, vae, encode, i);
+    wn_mem_fail_after(-1);
+    int64_t asked = wn_mem_n_requests() - start;
+    assert_int_equal(st, asked > n ? WAN_ENOMEM : WAN_OK);
+    wn_vae_stream_free(s);
+    dev->table->trim(dev);
+    assert_int_equal(wn_mem_used(), before);
+    return asked;
+}
+
+static void memory_fails(void **state)
+{
+    const struct tiny *t = *state;
+    struct wn_err err = {0};
+    struct wn_weights *w;
+    struct wn_vae *vae;
+    struct wn_device *dev = open_device();
+    wn_weights_open(&w, t->path, &err);
+    ok(&err);
+    wn_vae_new(&vae, dev, w, &err);
+    ok(&err);
+    for (int encode = 0; encode < 2; encode++) {
+        int64_t all = fail_at(dev, vae, encode, INT64_MAX);
+        for (int64_t n = 0; n <= all; n++) fail_at(dev, vae, encode, n);
+        assert_true(all > 100);
+    }
+    wn_vae_free(vae);
+    wn_weights_close(w);
+    wn_device_close(dev);
+}
+
 static struct size size21 = {wn_vae21_keys, {96, 96, 16}, 126892531, 8},
                    size22 = {wn_vae22_keys, {160, 256, 48}, 704688668, 16};
 static struct tiny tiny22 = {GOLDEN_DIR "/model/vae22_tiny.pth", 1536 + 932 * 2, 2 * 48 + 1784 * 3};
@@ -220,9 +294,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         {"VAE 2.1, official size", official_size, NULL, NULL, &size21},
         {"VAE 2.2, official size", official_size, NULL, NULL, &size22},
-        {"VAE 2.1, statistics", statistics_are_needed, NULL, NULL, &size21},
-        {"VAE 2.2, statistics", statistics_are_needed, NULL, NULL, &size22},
+        {"VAE 2.1, statistics", statistics, NULL, NULL, &size21},
+        {"VAE 2.2, statistics", statistics, NULL, NULL, &size22},
         {"VAE 2.2, history", history_does_not_grow, NULL, NULL, &tiny22},
+        {"VAE 2.2, memory that fails", memory_fails, NULL, NULL, &tiny22},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
