@@ -12,15 +12,15 @@
 /* Residual layers, then a layer that changes the resolution. Channels are in units of the base width. */
 struct stage {
     int in, out;
-    enum layer_kind resample; /* RESIDUAL: none */
-    int to;                   /* its channels */
-    enum shortcut shortcut;
+    enum wn_vae_layer_kind resample; /* WN_VAE_RESIDUAL: none */
+    int to;                          /* its channels */
+    enum wn_vae_shortcut shortcut;
 };
 
 struct arch {
     int stride, patch;
     bool nested; /* names: "upsamples.1.upsamples.2", not "upsamples.6" */
-    struct stage encoder[N_STAGES], decoder[N_STAGES];
+    struct stage encoder[WN_VAE_N_STAGES], decoder[WN_VAE_N_STAGES];
     int64_t z; /* officially, with the latent statistics of the released file */
     const float *mean, *std;
 };
@@ -49,8 +49,14 @@ static const float std22[48] = {0.4765f, 1.0364f, 0.4514f, 1.1677f, 0.5313f, 0.4
 static const struct arch arch21 = {
     .stride = 8,
     .patch = 1,
-    .encoder = {{1, 1, DOWN_2D, 1}, {1, 2, DOWN_3D, 2}, {2, 4, DOWN_3D, 4}, {4, 4, RESIDUAL}},
-    .decoder = {{4, 4, UP_3D, 2}, {2, 4, UP_3D, 2}, {2, 2, UP_2D, 1}, {1, 1, RESIDUAL}},
+    .encoder = {{1, 1, WN_VAE_DOWN_2D, 1},
+                {1, 2, WN_VAE_DOWN_3D, 2},
+                {2, 4, WN_VAE_DOWN_3D, 4},
+                {4, 4, WN_VAE_RESIDUAL}},
+    .decoder = {{4, 4, WN_VAE_UP_3D, 2},
+                {2, 4, WN_VAE_UP_3D, 2},
+                {2, 2, WN_VAE_UP_2D, 1},
+                {1, 1, WN_VAE_RESIDUAL}},
     .z = 16,
     .mean = mean21,
     .std = std21,
@@ -59,14 +65,14 @@ static const struct arch arch22 = {
     .stride = 16,
     .patch = 2,
     .nested = true,
-    .encoder = {{1, 1, DOWN_2D, 1, AVG_2D},
-                {1, 2, DOWN_3D, 2, AVG_3D},
-                {2, 4, DOWN_3D, 4, AVG_3D},
-                {4, 4, RESIDUAL, 0, SAME}},
-    .decoder = {{4, 4, UP_3D, 4, DUP_3D},
-                {4, 4, UP_3D, 4, DUP_3D},
-                {4, 2, UP_2D, 2, DUP_2D},
-                {2, 1, RESIDUAL}},
+    .encoder = {{1, 1, WN_VAE_DOWN_2D, 1, WN_VAE_AVG_2D},
+                {1, 2, WN_VAE_DOWN_3D, 2, WN_VAE_AVG_3D},
+                {2, 4, WN_VAE_DOWN_3D, 4, WN_VAE_AVG_3D},
+                {4, 4, WN_VAE_RESIDUAL, 0, WN_VAE_SAME}},
+    .decoder = {{4, 4, WN_VAE_UP_3D, 4, WN_VAE_DUP_3D},
+                {4, 4, WN_VAE_UP_3D, 4, WN_VAE_DUP_3D},
+                {4, 2, WN_VAE_UP_2D, 2, WN_VAE_DUP_2D},
+                {2, 1, WN_VAE_RESIDUAL}},
     .z = 48,
     .mean = mean22,
     .std = std22,
@@ -79,7 +85,8 @@ int wn_vae_stride_of(enum wn_vae_kind kind)
 
 /* ---- weights ---- */
 
-static void load_residual(struct wn_loader *ld, struct layer *l, int64_t in, int64_t out, const char *at)
+static void load_residual(struct wn_loader *ld, struct wn_vae_layer *l, int64_t in, int64_t out,
+                          const char *at)
 {
     l->u.res.norm0 = wn_load(ld, WN_DIMS(in, 1, 1, 1), "%s.residual.0.gamma", at);
     l->u.res.conv2 = wn_load_lin(ld, WN_DIMS(out, in, 3, 3, 3), "%s.residual.2", at);
@@ -88,49 +95,50 @@ static void load_residual(struct wn_loader *ld, struct layer *l, int64_t in, int
     if (in != out) l->u.res.shortcut = wn_load_lin(ld, WN_DIMS(out, in, 1, 1, 1), "%s.shortcut", at);
 }
 
-static void load_layer(struct wn_loader *ld, struct layer *l, int64_t in, int64_t out, const char *at)
+static void load_layer(struct wn_loader *ld, struct wn_vae_layer *l, int64_t in, int64_t out, const char *at)
 {
     switch (l->kind) {
-    case RESIDUAL: load_residual(ld, l, in, out, at); break;
-    case ATTENTION:
+    case WN_VAE_RESIDUAL: load_residual(ld, l, in, out, at); break;
+    case WN_VAE_ATTENTION:
         l->u.att.norm = wn_load(ld, WN_DIMS(in, 1, 1), "%s.norm.gamma", at);
         l->u.att.qkv = wn_load_lin(ld, WN_DIMS(3 * in, in, 1, 1), "%s.to_qkv", at);
         l->u.att.proj = wn_load_lin(ld, WN_DIMS(in, in, 1, 1), "%s.proj", at);
         break;
-    case UP_2D:
-    case UP_3D:
-    case DOWN_2D:
-    case DOWN_3D:
+    case WN_VAE_UP_2D:
+    case WN_VAE_UP_3D:
+    case WN_VAE_DOWN_2D:
+    case WN_VAE_DOWN_3D:
         l->u.up.conv = wn_load_lin(ld, WN_DIMS(out, in, 3, 3), "%s.resample.1", at);
-        if (l->kind == UP_3D)
+        if (l->kind == WN_VAE_UP_3D)
             l->u.up.time = wn_load_lin(ld, WN_DIMS(2 * in, in, 3, 1, 1), "%s.time_conv", at);
-        if (l->kind == DOWN_3D) l->u.up.time = wn_load_lin(ld, WN_DIMS(in, in, 3, 1, 1), "%s.time_conv", at);
+        if (l->kind == WN_VAE_DOWN_3D)
+            l->u.up.time = wn_load_lin(ld, WN_DIMS(in, in, 3, 1, 1), "%s.time_conv", at);
         break;
     }
 }
 
-static int slots_of(enum layer_kind kind)
+static int slots_of(enum wn_vae_layer_kind kind)
 {
-    return kind == RESIDUAL ? 2 : kind == UP_3D || kind == DOWN_3D ? 1 : 0;
+    return kind == WN_VAE_RESIDUAL ? 2 : kind == WN_VAE_UP_3D || kind == WN_VAE_DOWN_3D ? 1 : 0;
 }
 
 /* `at` is "encoder.downsamples.0" or alike; the layer's name is its part after the first dot. */
-static struct layer *add_layer(struct wn_loader *ld, struct half *h, enum layer_kind kind, int64_t in,
-                               int64_t out, const char *at)
+static struct wn_vae_layer *add_layer(struct wn_loader *ld, struct wn_vae_half *h,
+                                      enum wn_vae_layer_kind kind, int64_t in, int64_t out, const char *at)
 {
-    struct layer *l = &h->layer[h->n_layers++];
+    struct wn_vae_layer *l = &h->layer[h->n_layers++];
     snprintf(l->name, sizeof l->name, "%s", strchr(at, '.') + 1);
     l->kind = kind;
     l->slot = h->n_slots;
     h->n_slots += slots_of(kind);
-    if (kind == UP_3D || kind == DOWN_3D) h->n_temporal = h->n_layers;
+    if (kind == WN_VAE_UP_3D || kind == WN_VAE_DOWN_3D) h->n_temporal = h->n_layers;
     load_layer(ld, l, in, out, at);
     return l;
 }
 
-static void add_middle(struct wn_loader *ld, struct half *h, int64_t C, const char *side)
+static void add_middle(struct wn_loader *ld, struct wn_vae_half *h, int64_t C, const char *side)
 {
-    static const enum layer_kind kind[] = {RESIDUAL, ATTENTION, RESIDUAL};
+    static const enum wn_vae_layer_kind kind[] = {WN_VAE_RESIDUAL, WN_VAE_ATTENTION, WN_VAE_RESIDUAL};
     for (int i = 0; i < 3; i++) {
         char at[64];
         snprintf(at, sizeof at, "%s.middle.%d", side, i);
@@ -139,12 +147,12 @@ static void add_middle(struct wn_loader *ld, struct half *h, int64_t C, const ch
 }
 
 /* `list` is "downsamples" or "upsamples". */
-static void add_stages(struct wn_loader *ld, struct half *h, const struct stage *stage, bool nested,
+static void add_stages(struct wn_loader *ld, struct wn_vae_half *h, const struct stage *stage, bool nested,
                        int n_residuals, int64_t base, const char *side, const char *list)
 {
     int first = h->n_layers;
-    for (int s = 0; s < N_STAGES; s++, stage++) {
-        int n = n_residuals + (stage->resample != RESIDUAL), opens = h->n_layers;
+    for (int s = 0; s < WN_VAE_N_STAGES; s++, stage++) {
+        int n = n_residuals + (stage->resample != WN_VAE_RESIDUAL), opens = h->n_layers;
         for (int j = 0; j < n; j++) {
             char at[64];
             if (nested)
@@ -154,7 +162,7 @@ static void add_stages(struct wn_loader *ld, struct half *h, const struct stage 
             if (j == n_residuals)
                 add_layer(ld, h, stage->resample, base * stage->out, base * stage->to, at);
             else
-                add_layer(ld, h, RESIDUAL, base * (j ? stage->out : stage->in), base * stage->out, at);
+                add_layer(ld, h, WN_VAE_RESIDUAL, base * (j ? stage->out : stage->in), base * stage->out, at);
         }
         h->layer[opens].opens = h->layer[h->n_layers - 1].closes = stage->shortcut;
     }
@@ -163,7 +171,7 @@ static void add_stages(struct wn_loader *ld, struct half *h, const struct stage 
 static void load_encoder(struct wn_vae *m, const struct arch *arch, int64_t base)
 {
     struct wn_loader *ld = &m->ld;
-    struct half *h = &m->enc;
+    struct wn_vae_half *h = &m->enc;
     h->conv1_slot = h->n_slots++;
     h->conv1 = wn_load_lin(ld, WN_DIMS(base, 3 * arch->patch * arch->patch, 3, 3, 3), "encoder.conv1");
     add_stages(ld, h, arch->encoder, arch->nested, ENCODER_RESIDUALS, base, "encoder", "downsamples");
@@ -177,7 +185,7 @@ static void load_encoder(struct wn_vae *m, const struct arch *arch, int64_t base
 static void load_decoder(struct wn_vae *m, const struct arch *arch, int64_t base)
 {
     struct wn_loader *ld = &m->ld;
-    struct half *h = &m->dec;
+    struct wn_vae_half *h = &m->dec;
     m->post_quant = wn_load_lin(ld, WN_DIMS(m->z, m->z, 1, 1, 1), "conv2");
     h->conv1_slot = h->n_slots++;
     h->conv1 = wn_load_lin(ld, WN_DIMS(4 * base, m->z, 3, 3, 3), "decoder.conv1");

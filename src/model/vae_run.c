@@ -7,7 +7,7 @@
 /* The last frames that a convolution saw, by slot. */
 struct wn_vae_stream {
     const struct wn_vae *vae;
-    struct wn_tensor history[MAX_SLOTS];
+    struct wn_tensor history[WN_VAE_MAX_SLOTS];
     int64_t n_calls;
 };
 
@@ -22,7 +22,7 @@ enum wan_status wn_vae_stream_new(struct wn_vae_stream **out, const struct wn_va
 void wn_vae_stream_free(struct wn_vae_stream *s)
 {
     if (!s) return;
-    for (int i = 0; i < MAX_SLOTS; i++) wn_release(s->history[i]);
+    for (int i = 0; i < WN_VAE_MAX_SLOTS; i++) wn_release(s->history[i]);
     wn_free(s);
 }
 
@@ -71,7 +71,7 @@ static struct wn_tensor norm_silu(struct wn_exec *ex, struct wn_tensor x, struct
                    .out_type = WN_F32);
 }
 
-static struct wn_tensor residual(struct wn_exec *ex, struct wn_vae_stream *s, const struct layer *l,
+static struct wn_tensor residual(struct wn_exec *ex, struct wn_vae_stream *s, const struct wn_vae_layer *l,
                                  struct wn_tensor x)
 {
     struct wn_tensor none = {0};
@@ -88,7 +88,7 @@ static struct wn_tensor residual(struct wn_exec *ex, struct wn_vae_stream *s, co
 }
 
 /* Each frame by itself: one head as wide as the channels. */
-static struct wn_tensor attention(struct wn_exec *ex, const struct layer *l, struct wn_tensor x)
+static struct wn_tensor attention(struct wn_exec *ex, const struct wn_vae_layer *l, struct wn_tensor x)
 {
     int64_t T = x.dim[0], n = x.dim[1] * x.dim[2], C = x.dim[3];
     int64_t *seg = wn_alloc_n((size_t)T + 1, sizeof *seg);
@@ -117,8 +117,8 @@ static struct wn_tensor attention(struct wn_exec *ex, const struct layer *l, str
 
 /* Twice the frames: the first frame of a clip passes, each later one becomes two (channels [0, C) and [C, 2C)
  * of time_conv, which never sees the first). */
-static struct wn_tensor upsample_time(struct wn_exec *ex, struct wn_vae_stream *s, const struct layer *l,
-                                      struct wn_tensor x)
+static struct wn_tensor upsample_time(struct wn_exec *ex, struct wn_vae_stream *s,
+                                      const struct wn_vae_layer *l, struct wn_tensor x)
 {
     struct wn_tensor none = {0};
     if (s->n_calls == 0 || !wn_ok(ex)) return x;
@@ -135,8 +135,9 @@ static struct wn_tensor plus(struct wn_exec *ex, struct wn_tensor x, struct wn_t
 }
 
 /* Half the frames: the first frame of a clip passes, then pairs, each with the frame before it. */
-static struct wn_tensor downsample_time(struct wn_exec *ex, struct wn_vae_stream *s, const struct layer *l,
-                                        struct wn_tensor x, struct wn_tensor add)
+static struct wn_tensor downsample_time(struct wn_exec *ex, struct wn_vae_stream *s,
+                                        const struct wn_vae_layer *l, struct wn_tensor x,
+                                        struct wn_tensor add)
 {
     struct wn_tensor y;
     if (s->n_calls > 0)
@@ -193,8 +194,8 @@ static struct wn_tensor pair_frames(struct wn_exec *ex, const struct wn_vae_stre
     return wn_ok(ex) ? wn_reshape_to(x, T, H, W, 2 * C) : x;
 }
 
-/* For each pixel of the result, in order: which row of the input's [T * H * W] or, with parity, [T * H * 2 *
- * W] it repeats. */
+/* For each pixel of the result, in order, the row that it repeats: of [T * H * W], or with parity of
+ * [T * H * 2 * W]. */
 static void fill_repeats(int32_t *index, const struct wn_tensor *x, int64_t times, bool parity)
 {
     int64_t T = x->dim[0], H = x->dim[1], W = x->dim[2];
@@ -206,13 +207,14 @@ static void fill_repeats(int32_t *index, const struct wn_tensor *x, int64_t time
 }
 
 /* [T, H, W, C] -> [T or 2T, 2H, 2W, C or C/2]. */
-static struct wn_tensor repeat(struct wn_exec *ex, const struct wn_vae_stream *s, enum shortcut kind,
+static struct wn_tensor repeat(struct wn_exec *ex, const struct wn_vae_stream *s, enum wn_vae_shortcut kind,
                                struct wn_tensor x)
 {
     if (!wn_ok(ex)) return x;
-    bool parity = kind == DUP_2D;
+    bool parity = kind == WN_VAE_DUP_2D;
     int64_t T = x.dim[0], H = x.dim[1], W = x.dim[2], C = parity ? x.dim[3] / 2 : x.dim[3];
-    int64_t times = kind == DUP_3D && s->n_calls > 0 ? 2 : 1, n = T * times * 4 * H * W;
+    int64_t times = kind == WN_VAE_DUP_3D && s->n_calls > 0 ? 2 : 1, n = T * times * 4 * H * W;
+    int64_t n_rows = T * H * W * (parity ? 2 : 1);
     if (n > INT32_MAX) {
         wn_exec_fail(ex, WAN_EUNSUPPORTED, "frames of %lld x %lld are too large for the VAE", (long long)W,
                      (long long)H);
@@ -228,66 +230,71 @@ static struct wn_tensor repeat(struct wn_exec *ex, const struct wn_vae_stream *s
     wn_free(index);
     if (parity) x = wn_permute(ex, .x = wn_reshape_to(x, T * H, W, C, 2), .axis = {0, 3, 1, 2});
     if (!wn_ok(ex)) return x;
-    x = wn_gather(ex, .table = wn_reshape_to(x, wn_n_elems(x) / C, C), .index = places);
+    x = wn_gather(ex, .table = wn_reshape_to(x, n_rows, C), .index = places);
     return wn_ok(ex) ? wn_reshape_to(x, T * times, 2 * H, 2 * W, C) : x;
 }
 
 /* What is held while a stage runs: in the encoder the shortcut itself, which is smaller than the stage's
  * input; in the decoder a copy of that input (the stage consumes it), which is smaller than the shortcut. */
-static struct wn_tensor open_shortcut(struct wn_exec *ex, const struct wn_vae_stream *s, enum shortcut kind,
-                                      struct wn_tensor x)
+static struct wn_tensor open_shortcut(struct wn_exec *ex, const struct wn_vae_stream *s,
+                                      enum wn_vae_shortcut kind, struct wn_tensor x)
 {
+    struct wn_tensor held = {0};
+    struct wn_scope scope;
+    wn_scope_begin(ex, &scope);
     switch (kind) {
-    case AVG_2D: return average(ex, x);
-    case AVG_3D: return pair_frames(ex, s, average(ex, x));
-    case SAME:
-    case DUP_2D:
-    case DUP_3D: return wn_unary(ex, .x = x);
-    case NO_SHORTCUT: break;
+    case WN_VAE_AVG_2D: held = average(ex, x); break;
+    case WN_VAE_AVG_3D: held = pair_frames(ex, s, average(ex, x)); break;
+    case WN_VAE_SAME:
+    case WN_VAE_DUP_2D:
+    case WN_VAE_DUP_3D: held = wn_unary(ex, .x = x); break;
+    case WN_VAE_NO_SHORTCUT: break;
     }
-    return (struct wn_tensor){0};
+    held = wn_keep(ex, held);
+    wn_scope_end(ex, &scope);
+    return held;
 }
 
-static struct wn_tensor close_shortcut(struct wn_exec *ex, const struct wn_vae_stream *s, enum shortcut kind,
-                                       struct wn_tensor held)
+static struct wn_tensor close_shortcut(struct wn_exec *ex, const struct wn_vae_stream *s,
+                                       enum wn_vae_shortcut kind, struct wn_tensor held)
 {
-    return kind == DUP_2D || kind == DUP_3D ? repeat(ex, s, kind, held) : held;
+    return kind == WN_VAE_DUP_2D || kind == WN_VAE_DUP_3D ? repeat(ex, s, kind, held) : held;
 }
 
 /* ---- layers in order ---- */
 
-/* Where a stage with a shortcut ends, `add` is added to the layer's result and may be consumed; else absent.
+/* At the end of a stage with a shortcut, `add` is added to the result and may be consumed; else it is absent.
  */
-static struct wn_tensor run_layer(struct wn_exec *ex, struct wn_vae_stream *s, const struct layer *l,
+static struct wn_tensor run_layer(struct wn_exec *ex, struct wn_vae_stream *s, const struct wn_vae_layer *l,
                                   struct wn_tensor x, struct wn_tensor add)
 {
     struct wn_tensor none = {0};
     switch (l->kind) {
-    case RESIDUAL: return plus(ex, residual(ex, s, l, x), add);
-    case ATTENTION: return attention(ex, l, x);
-    case UP_3D:
+    case WN_VAE_RESIDUAL: return plus(ex, residual(ex, s, l, x), add);
+    case WN_VAE_ATTENTION: return attention(ex, l, x);
+    case WN_VAE_UP_3D:
         x = upsample_time(ex, s, l, x);
         /* fall through */
-    case UP_2D:
+    case WN_VAE_UP_2D:
         return wn_conv(ex, .x = x, .w = l->u.up.conv.w, .b = l->u.up.conv.b, .pad_h = {1, 1}, .pad_w = {1, 1},
                        .upsample = 2, .add = add);
-    case DOWN_2D:
-    case DOWN_3D:
+    case WN_VAE_DOWN_2D:
+    case WN_VAE_DOWN_3D:
         x = wn_conv(ex, .x = x, .w = l->u.up.conv.w, .b = l->u.up.conv.b, .pad_h = {0, 1}, .pad_w = {0, 1},
-                    .stride = {1, 2, 2}, .add = l->kind == DOWN_2D ? add : none);
-        return l->kind == DOWN_3D ? downsample_time(ex, s, l, x, add) : x;
+                    .stride = {1, 2, 2}, .add = l->kind == WN_VAE_DOWN_2D ? add : none);
+        return l->kind == WN_VAE_DOWN_3D ? downsample_time(ex, s, l, x, add) : x;
     }
     return x;
 }
 
 /* Layers [i, ..) and head of x [T, H, W, C], which is consumed. */
-static struct wn_tensor run_layers(struct wn_exec *ex, struct wn_vae_stream *s, const struct half *h, int i,
-                                   struct wn_tensor x);
+static struct wn_tensor run_layers(struct wn_exec *ex, struct wn_vae_stream *s, const struct wn_vae_half *h,
+                                   int i, struct wn_tensor x);
 
 /* Past the last temporal layer, which ends a stage, frames meet only in the histories: they go one at a time,
  * so that the largest tensors are those of one frame. */
-static struct wn_tensor run_frames(struct wn_exec *ex, struct wn_vae_stream *s, const struct half *h, int i,
-                                   struct wn_tensor x)
+static struct wn_tensor run_frames(struct wn_exec *ex, struct wn_vae_stream *s, const struct wn_vae_half *h,
+                                   int i, struct wn_tensor x)
 {
     struct wn_tensor all = {0};
     for (int64_t f = 0; f < x.dim[0] && wn_ok(ex); f++) {
@@ -302,17 +309,17 @@ static struct wn_tensor run_frames(struct wn_exec *ex, struct wn_vae_stream *s, 
     return all;
 }
 
-static struct wn_tensor run_layers(struct wn_exec *ex, struct wn_vae_stream *s, const struct half *h, int i,
-                                   struct wn_tensor x)
+static struct wn_tensor run_layers(struct wn_exec *ex, struct wn_vae_stream *s, const struct wn_vae_half *h,
+                                   int i, struct wn_tensor x)
 {
     const struct wn_tensor none = {0};
     struct wn_tensor held = none; /* for the shortcut over the stage that layer i is in */
     for (; i < h->n_layers && wn_ok(ex); i++) {
-        const struct layer *l = &h->layer[i];
+        const struct wn_vae_layer *l = &h->layer[i];
         if (i >= h->n_temporal && x.dim[0] > 1) return run_frames(ex, s, h, i, x);
+        if (l->opens) held = open_shortcut(ex, s, l->opens, x);
         struct wn_scope scope;
         wn_scope_begin(ex, &scope);
-        if (l->opens) held = wn_keep(ex, open_shortcut(ex, s, l->opens, x));
         struct wn_tensor add = l->closes ? close_shortcut(ex, s, l->closes, held) : none;
         struct wn_tensor y = wn_keep(ex, run_layer(ex, s, l, x, add));
         wn_scope_end(ex, &scope);
@@ -331,7 +338,7 @@ static struct wn_tensor run_layers(struct wn_exec *ex, struct wn_vae_stream *s, 
 }
 
 /* conv1, the layers, head: x [T, H, W, C] in the current scope. */
-static struct wn_tensor run_half(struct wn_exec *ex, struct wn_vae_stream *s, const struct half *h,
+static struct wn_tensor run_half(struct wn_exec *ex, struct wn_vae_stream *s, const struct wn_vae_half *h,
                                  struct wn_tensor x)
 {
     struct wn_tensor none = {0};

@@ -228,7 +228,7 @@ static void history(const char *path, bool encode, int64_t per_position)
         held[i] = wn_mem_used() - before;
     }
     /* A block may be an eighth and 256 bytes larger than asked for, and has a header. */
-    assert_true(held[1] >= want && held[1] <= want + want / 8 + MAX_SLOTS * 512);
+    assert_true(held[1] >= want && held[1] <= want + want / 8 + WN_VAE_MAX_SLOTS * 512);
     assert_int_equal(held[CALLS - 1], held[CALLS - 2]);
     wn_vae_stream_free(s);
     dev->table->trim(dev);
