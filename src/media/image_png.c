@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "media/png_hooks.h"
 #include "media/image.h"
 
 /* Everything a read needs lives here and not in locals of the function that calls setjmp, where longjmp would
  * leave them undefined. */
 struct reader {
+    struct wn_png_hooks hooks;
     png_structp png;
     png_infop info;
     const uint8_t *data;
@@ -17,40 +19,9 @@ struct reader {
     struct wn_image *img;
     struct wn_err *err;
     enum wan_status st; /* a failure already in `err` */
-    bool nomem, cut;
+    bool cut;
     uint8_t palette[256][3];
-    char message[128];
 };
-
-static void on_error(png_structp png, png_const_charp message)
-{
-    struct reader *r = png_get_error_ptr(png);
-    size_t n = strlen(message);
-    if (n >= sizeof r->message) n = sizeof r->message - 1;
-    memcpy(r->message, message, n);
-    r->message[n] = 0;
-    png_longjmp(png, 1);
-}
-
-static void on_warning(png_structp png, png_const_charp message)
-{
-    (void)png;
-    (void)message;
-}
-
-static png_voidp on_alloc(png_structp png, png_alloc_size_t bytes)
-{
-    struct reader *r = png_get_mem_ptr(png);
-    void *p = wn_alloc(bytes);
-    if (!p) r->nomem = true;
-    return p;
-}
-
-static void on_free(png_structp png, png_voidp p)
-{
-    (void)png;
-    wn_free(p);
-}
 
 static void on_read(png_structp png, png_bytep out, size_t n)
 {
@@ -129,7 +100,7 @@ static void expand_rows(const struct reader *r, size_t row_bytes)
 /* 0, or -1 with the reason in `r`. */
 static int decode(struct reader *r)
 {
-    r->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, r, on_error, on_warning, r, on_alloc, on_free);
+    r->png = wn_png_reader(&r->hooks);
     if (!r->png) return -1;
     if (setjmp(png_jmpbuf(r->png))) return -1;
     r->info = png_create_info_struct(r->png);
@@ -155,10 +126,10 @@ static int decode(struct reader *r)
 static enum wan_status explain(const struct reader *r)
 {
     if (r->st) return r->st;
-    if (r->nomem || !r->png) return wn_fail_nomem(r->err, r->name, r->n);
+    if (r->hooks.nomem || !r->png) return wn_fail_nomem(r->err, r->name, r->n);
     if (r->cut) return wn_fail(r->err, WAN_EFORMAT, "%s: the PNG image is cut off", r->name);
     return wn_fail(r->err, WAN_EFORMAT, "%s: the PNG image is damaged: %s", r->name,
-                   r->message[0] ? r->message : "no reason given");
+                   r->hooks.message[0] ? r->hooks.message : "no reason given");
 }
 
 enum wan_status wn_png_decode(const char *name, const uint8_t *data, size_t n, struct wn_image *img,

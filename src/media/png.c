@@ -7,10 +7,12 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "media/png_hooks.h"
 
 /* Everything a write needs lives here and not in locals of the function that calls setjmp, where longjmp
  * would leave them undefined. */
 struct writer {
+    struct wn_png_hooks hooks;
     png_structp png;
     png_infop info;
     struct wn_new_file file;
@@ -19,39 +21,7 @@ struct writer {
     png_text *text;
     size_t n_text;
     int io_errno; /* of a failed write, or 0 */
-    bool nomem;
-    char message[128];
 };
-
-static void on_error(png_structp png, png_const_charp message)
-{
-    struct writer *w = png_get_error_ptr(png);
-    size_t n = strlen(message);
-    if (n >= sizeof w->message) n = sizeof w->message - 1;
-    memcpy(w->message, message, n);
-    w->message[n] = 0;
-    png_longjmp(png, 1);
-}
-
-static void on_warning(png_structp png, png_const_charp message)
-{
-    (void)png;
-    (void)message;
-}
-
-static png_voidp on_alloc(png_structp png, png_alloc_size_t bytes)
-{
-    struct writer *w = png_get_mem_ptr(png);
-    void *p = wn_alloc(bytes);
-    if (!p) w->nomem = true;
-    return p;
-}
-
-static void on_free(png_structp png, png_voidp p)
-{
-    (void)png;
-    wn_free(p);
-}
 
 static void on_write(png_structp png, png_bytep data, size_t n)
 {
@@ -70,7 +40,7 @@ static void on_flush(png_structp png)
 /* 0, or -1 with the reason in `w`. */
 static int encode(struct writer *w)
 {
-    w->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, w, on_error, on_warning, w, on_alloc, on_free);
+    w->png = wn_png_writer(&w->hooks);
     if (!w->png) return -1;
     if (setjmp(png_jmpbuf(w->png))) return -1;
     w->info = png_create_info_struct(w->png);
@@ -133,9 +103,10 @@ static enum wan_status set_text(struct writer *w, const char *path, const struct
 
 static enum wan_status explain(const struct writer *w, const char *path, struct wn_err *err)
 {
-    if (w->nomem || !w->png) return wn_fail_nomem(err, path, 3ull * (unsigned)w->w * (unsigned)w->h);
+    if (w->hooks.nomem || !w->png) return wn_fail_nomem(err, path, 3ull * (unsigned)w->w * (unsigned)w->h);
     if (w->io_errno) return wn_fail(err, WAN_EIO, "%s: cannot write: %s", path, strerror(w->io_errno));
-    return wn_fail(err, WAN_EINTERNAL, "%s: libpng: %s", path, w->message[0] ? w->message : "failed");
+    return wn_fail(err, WAN_EINTERNAL, "%s: libpng: %s", path,
+                   w->hooks.message[0] ? w->hooks.message : "failed");
 }
 
 enum wan_status wn_png_write(const char *path, const uint8_t *rgb, int width, int height,

@@ -263,26 +263,6 @@ static void to_f32(float *dst, const void *src, enum wn_dtype type, int64_t n)
     row_to_f32(dst + i, s + 2 * i, WN_F16, n - i);
 }
 
-static void round_bf16(float *x, int64_t n)
-{
-    row_round_bf16(x, n);
-}
-
-static void scale(float *x, float by, int64_t n)
-{
-    row_scale(x, by, n);
-}
-
-static void end_row(const float *c, int64_t n, const struct wn_row_end *end)
-{
-    row_end(c, n, end);
-}
-
-static void softmax_row(float *s, int lo, int hi, int n, struct wn_softmax_row *r)
-{
-    row_softmax(s, lo, hi, n, r);
-}
-
 void wn_leaf_avx2(struct wn_leaf *leaf)
 {
     /* A run of 256 keeps a panel of w (16 KB) in the first-level cache; mc x kc and the sums fit the second.
@@ -302,10 +282,10 @@ void wn_leaf_avx2(struct wn_leaf *leaf)
     *leaf = (struct wn_leaf){.isa = "avx2",
                              .dot = dot,
                              .to_f32 = to_f32,
-                             .round_bf16 = round_bf16,
-                             .scale = scale,
-                             .end_row = end_row,
-                             .softmax_row = softmax_row};
+                             .round_bf16 = row_round_bf16,
+                             .scale = row_scale,
+                             .end_row = row_end,
+                             .softmax_row = row_softmax};
     for (int i = 0; i < WN_LEAF_PRODUCTS; i++) leaf->gemm[i] = f32;
     leaf->gemm[WN_LEAF_BF16].pack_a = pack_a_bf16;
     leaf->gemm[WN_LEAF_BF16].pack_w = pack_w_bf16;
