@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "sample/solver.h"
 
 void wan_model_free(struct wan_model *m)
 {
@@ -82,6 +83,19 @@ static enum wan_status fit_size(struct wan_model *m, struct wan_gen_params *p, s
     return WAN_OK;
 }
 
+/* Options whose value is one of a few names. */
+static enum wan_status check_names(const struct wan_gen_params *p, struct wn_err *err)
+{
+    enum wn_solver_kind solver;
+    enum wn_precision precision;
+    if (!wn_solver_find(p->solver, &solver))
+        return wn_fail(err, WAN_EINVAL, "--solver '%s': must be unipc, dpm++ or euler", p->solver);
+    if (!wn_precision_parse(p->precision, 0, "--precision", &precision, err) &&
+        !wn_precision_parse(p->t5_precision, 0, "--t5-precision", &precision, err))
+        wn_precision_parse(p->vae_precision, 0, "--vae-precision", &precision, err);
+    return err->code;
+}
+
 enum wan_status wan_gen_resolve(struct wan_model *m, const struct wan_gen_params *in,
                                 struct wan_gen_params *out)
 {
@@ -107,6 +121,7 @@ enum wan_status wan_gen_resolve(struct wan_model *m, const struct wan_gen_params
     const char *rest = strcmp(out->precision, "f32") ? "f32x" : "f32";
     if (!in->t5_precision) out->t5_precision = rest;
     if (!in->vae_precision) out->vae_precision = rest;
+    if (check_names(out, err)) return err->code;
     out->strict = or_int(in->strict, 0);
     out->crf = or_int(in->crf, 10);
     return fit_size(m, out, err);

@@ -171,8 +171,7 @@ static enum wan_status make_job(struct wan_session *s, struct wn_err *err)
                                .shift = s->p.shift,
                                .guidance = s->p.guidance_low};
     int64_t dim[4];
-    if (!wn_solver_find(s->p.solver, &tp.solver))
-        return wn_fail(err, WAN_EINVAL, "--solver '%s': must be unipc, dpm++ or euler", s->p.solver);
+    wn_solver_find(s->p.solver, &tp.solver); /* names were checked when the parameters were resolved */
     if (wn_precision_parse(s->p.precision, 0, "--precision", &tp.dit, err) ||
         wn_precision_parse(s->p.t5_precision, 0, "--t5-precision", &tp.t5, err) ||
         wn_precision_parse(s->p.vae_precision, 0, "--vae-precision", &tp.vae, err) ||
