@@ -146,7 +146,7 @@ struct part_opt {
 
 static const char model_parts[] = " tokenize t5 dit vae.encode vae.decode ";
 static const char tensor_parts[] =
-    " t5 dit vae.encode vae.decode solve noise attention rope rmsnorm sinusoid ";
+    " t5 dit vae.encode vae.decode image solve noise attention rope rmsnorm sinusoid ";
 static const char solver_parts[] = " schedule solve ";
 
 static bool takes(const char *parts, const char *part)
@@ -183,6 +183,13 @@ static struct opt_set eval_options(struct eval *a, struct opt *opts, char *comma
         {" tokenize ",
          {"jsonl", NULL, OPT_STRING, &a->jsonl, 0, 0, "file", "texts.jsonl",
           "texts to tokenise: one JSON string a line"}},
+        {" image ",
+         {"image", NULL, OPT_STRING, &p->image, 0, 0, "file", "first.png", "PNG, JPEG or WebP file"}},
+        {" image ",
+         {"task", NULL, OPT_STRING, &p->task, 0, 0, "", "i2v", "whose preparation: i2v, ti2v or flf2v"}},
+        {" image ",
+         {"size", NULL, OPT_SIZE, &p->width, 16, 16384, "pixels", "832x480",
+          "its area counts; the aspect is the image's"}},
         {solver_parts,
          {"solver", "sample_solver", OPT_STRING, &p->solver, 0, 0, "", "unipc", "unipc, dpm++ or euler"}},
         {solver_parts, {"steps", "sample_steps", OPT_INT, &p->steps, 1, 10000, "", "50", "denoising steps"}},
@@ -259,6 +266,9 @@ static int check_needed(const struct eval *a)
     if (takes(solver_parts, a->part) && !p->solver) missing = "--solver unipc, dpm++ or euler";
     if (takes(solver_parts, a->part) && p->steps == WAN_UNSET) missing = "--steps N";
     if (takes(solver_parts, a->part) && p->shift == WAN_UNSET_F) missing = "--shift S";
+    if (!strcmp(a->part, "image") && !p->image) missing = "--image FILE";
+    if (!strcmp(a->part, "image") && !p->task) missing = "--task i2v, ti2v or flf2v";
+    if (!strcmp(a->part, "image") && !p->width) missing = "--size WxH";
     if (!strcmp(a->part, "noise") && p->seed == WAN_UNSET_I64) missing = "--seed K";
     if (!strcmp(a->part, "noise") && !a->shape) missing = "--shape C,F,H,W";
     if (!strcmp(a->part, "sinusoid") && p->dim == WAN_UNSET_I64) missing = "--dim D";
@@ -283,8 +293,7 @@ static int unknown_part(const char *part)
 {
     const char *names[32] = {"tokenize", "schedule"}, *name;
     size_t n = 2;
-    if (!strcmp(part, "clip") || !strcmp(part, "image"))
-        return ui_fail(EXIT_USAGE, "wan eval %s is not available yet", part);
+    if (!strcmp(part, "clip")) return ui_fail(EXIT_USAGE, "wan eval %s is not available yet", part);
     for (size_t i = 0; n < 32 && (name = wan_part_name(i, NULL, NULL)); i++) names[n++] = name;
     const char *near = opt_nearest(part, names, n);
     if (near) return ui_fail(EXIT_USAGE, "there is no part '%s'; did you mean %s?", part, near);

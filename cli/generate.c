@@ -17,9 +17,9 @@ enum { MAX_OPTIONS = 64, MAX_PROMPT = 1 << 20 };
 struct generate {
     struct run_args run;
     struct wan_gen_params params;
-    const char *model_path, *output;
-    const char *image; /* not available yet, like the next two */
-    int plan, resume;
+    struct wan_model_params model_params;
+    const char *output;
+    int plan, resume;            /* not available yet */
     char prompt[MAX_PROMPT + 1]; /* where it came from standard input */
     char default_output[320];    /* 50 characters of at most 4 bytes, the seed, a number */
     struct wan_context *ctx;
@@ -31,21 +31,29 @@ struct generate {
 
 static struct opt_set generate_options(struct generate *g, struct opt *opts)
 {
+    struct wan_model_params *m = &g->model_params;
     const struct opt own[] = {
-        {"model", "m ckpt_dir", OPT_STRING, &g->model_path, 0, 0, "folder", "Wan2.1-T2V-1.3B",
-         "checkpoint folder"},
+        {"model", "m ckpt_dir", OPT_STRING, &m->path, 0, 0, "folder", "Wan2.1-T2V-1.3B", "checkpoint folder"},
+        {"high", NULL, OPT_STRING, &m->high, 0, 0, "file", "high_noise.safetensors",
+         "transformer of the noisy steps, instead of the one in the folder"},
+        {"low", NULL, OPT_STRING, &m->low, 0, 0, "file", "low_noise.safetensors",
+         "transformer of the clean steps, instead of the one in the folder"},
+        {"t5", NULL, OPT_STRING, &m->t5, 0, 0, "file", "umt5-xxl.pth", "text encoder, likewise"},
+        {"vae", NULL, OPT_STRING, &m->vae, 0, 0, "file", "Wan2.1_VAE.pth", "VAE, likewise"},
+        {"tokenizer", NULL, OPT_STRING, &m->tokenizer, 0, 0, "file", "spiece.model", "tokenizer, likewise"},
+        {"model-type", NULL, OPT_STRING, &m->model_type, 0, 0, "", "t2v-a14b",
+         "t2v, i2v, ti2v, t2v-a14b or i2v-a14b, where files cannot tell"},
         {"output", "o save_file", OPT_STRING, &g->output, 0, 0, "file", "kite.mp4",
          "file to write: .mp4, .png (one frame), or dir/frame_%04d.png"},
     };
     const struct opt hidden[] = {
-        {"image", NULL, OPT_STRING, &g->image, 0, 0, NULL, NULL, NULL},
         {"plan", NULL, OPT_FLAG, &g->plan, 0, 0, NULL, NULL, NULL},
         {"resume", NULL, OPT_FLAG, &g->resume, 0, 0, NULL, NULL, NULL},
     };
     size_t n_table, n = 0;
     const struct wan_option *table = wan_gen_options(&n_table);
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) opts[n++] = own[i];
-    for (size_t i = 0; i < n_table && n + 3 + RUN_N_OPTIONS < MAX_OPTIONS; i++) {
+    for (size_t i = 0; i < n_table && n + 2 + RUN_N_OPTIONS < MAX_OPTIONS; i++) {
         const struct wan_option *o = &table[i];
         opts[n++] = (struct opt){o->name,
                                  o->official,
@@ -62,14 +70,19 @@ static struct opt_set generate_options(struct generate *g, struct opt *opts)
     return (struct opt_set){"wan generate", opts, n};
 }
 
+static bool names_model(const struct generate *g)
+{
+    return g->model_params.path || g->model_params.high || g->model_params.low;
+}
+
 /* With -m the defaults of that model, which the table's variables then hold. */
 static int print_help(struct generate *g, const struct opt_set *set)
 {
     int code = 0;
-    if (g->model_path) {
+    if (names_model(g)) {
         code = run_context(&g->ctx, &g->run);
         if (code) return code;
-        enum wan_status status = wan_model_open(&g->model, g->ctx, g->model_path);
+        enum wan_status status = wan_model_open_parts(&g->model, g->ctx, &g->model_params);
         if (!status) status = wan_gen_resolve(g->model, wan_gen_params(.prompt = NULL), &g->params);
         if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
     } else {
@@ -77,7 +90,7 @@ static int print_help(struct generate *g, const struct opt_set *set)
     }
     printf("wan generate -m MODEL --prompt TEXT [-o FILE] [options]\n\n");
     opt_print_help(stdout, set);
-    if (g->model_path)
+    if (names_model(g))
         printf("\nDefaults are those of %s.\n", wan_model_name(g->model));
     else
         printf("\nDefaults depend on the model: `wan generate --help -m MODEL` shows them.\n");
@@ -139,9 +152,9 @@ static void default_frames(struct generate *g)
 
 static int check_arguments(struct generate *g)
 {
-    const char *missing = g->image ? "image" : g->plan ? "plan" : g->resume ? "resume" : NULL;
+    const char *missing = g->plan ? "plan" : g->resume ? "resume" : NULL;
     if (missing) return ui_fail(EXIT_USAGE, "--%s is not available yet", missing);
-    if (!g->model_path) return ui_fail(EXIT_USAGE, "wan generate needs -m MODEL, a checkpoint folder");
+    if (!names_model(g)) return ui_fail(EXIT_USAGE, "wan generate needs -m MODEL, a checkpoint folder");
     default_frames(g);
     return check_prompt(g);
 }
@@ -178,6 +191,7 @@ static enum wan_status denoise(struct generate *g)
 {
     enum wan_status status = wan_session_encode_text(g->session);
     int n = wan_session_n_steps(g->session);
+    if (!status) status = wan_session_encode_image(g->session);
     while (!status && wan_session_steps_done(g->session) < n) status = wan_session_step(g->session);
     if (!status && g->params.latents_file)
         status = wan_session_save_latents(g->session, g->params.latents_file);
@@ -190,7 +204,10 @@ static void say_plan(const struct generate *g, const struct wan_gen_params *p)
     ui_note("device %s", wan_context_device(g->ctx));
     ui_note("video  %dx%d, %d frame%s, %g frames a second", p->width, p->height, p->frames,
             p->frames == 1 ? "" : "s", p->fps);
-    ui_note("steps  %d (%s, shift %g, guidance %g)", p->steps, p->solver, p->shift, p->guidance_low);
+    if (p->image) ui_note("image  %s", p->image);
+    char high[32] = "";
+    if (p->guidance_high != p->guidance_low) snprintf(high, sizeof high, ",%g", p->guidance_high);
+    ui_note("steps  %d (%s, shift %g, guidance %g%s)", p->steps, p->solver, p->shift, p->guidance_low, high);
     if (p->noise_file)
         ui_note("noise  %s", p->noise_file);
     else
@@ -224,8 +241,8 @@ static int run(struct generate *g)
     if (code) return code;
     enum wan_status status = g->output ? wan_output_check(g->ctx, g->output, g->params.frames) : WAN_OK;
     if (status) return ui_fail_status(status == WAN_EUNSUPPORTED ? WAN_EINVAL : status, g->ctx, EXIT_USAGE);
-    status = wan_model_open(&g->model, g->ctx, g->model_path);
-    if (status) return ui_fail_status(status, g->ctx, EXIT_ERROR);
+    status = wan_model_open_parts(&g->model, g->ctx, &g->model_params);
+    if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
     bool from_files = g->params.noise_file || g->params.context_file;
     struct wan_gen_params resolved;
     status = wan_gen_resolve(g->model, &g->params, &resolved);
@@ -253,6 +270,7 @@ int cmd_generate(int argc, char **argv)
     struct opt opts[MAX_OPTIONS];
     const char *none;
     g.params = *wan_gen_params(.prompt = NULL);
+    g.model_params = *wan_model_params(.path = NULL);
     struct opt_set set = generate_options(&g, opts);
     int code = opt_parse(&set, argc, argv, &none, 0);
     if (code) return code;

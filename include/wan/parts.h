@@ -54,15 +54,17 @@ struct wan_part_params {
     const char *rng;
     int n_shape;
     int64_t shape[8];
+    const char *image, *task; /* image: the file; "i2v", "ti2v", "flf2v" */
+    int width, height;        /* image: as of wan_gen_params, whose area counts */
 };
 #define WAN_PART_PARAMS_INIT                                                                             \
     .size = sizeof(struct wan_part_params), .scale = WAN_UNSET_F, .window_left = -1, .window_right = -1, \
     .eps = 1e-6, .dim = WAN_UNSET_I64, .steps = WAN_UNSET, .shift = WAN_UNSET_F, .seed = WAN_UNSET_I64
 #define wan_part_params(...) (&(const struct wan_part_params){WAN_PART_PARAMS_INIT, __VA_ARGS__})
 
-/* Parts that read and write tensors: t5 dit vae.encode vae.decode solve noise attention rope rmsnorm
- * sinusoid. Missing tensors and wrong shapes are WAN_EINVAL. Results are added to `out`; with `dump` not
- * NULL, intermediates to it. */
+/* Parts that read and write tensors: t5 dit vae.encode vae.decode image solve noise attention rope
+ * rmsnorm sinusoid. Missing tensors and wrong shapes are WAN_EINVAL. Results are added to `out`; with `dump`
+ * not NULL, intermediates to it. */
 WAN_API enum wan_status wan_part_run(struct wan_context *ctx, const char *part,
                                      const struct wan_part_params *params, const struct wan_tensors *in,
                                      struct wan_tensors *out, struct wan_tensors *dump);

@@ -1,4 +1,4 @@
-/* libwan: text to video with the Wan models, in C.
+/* libwan: text and images to video with the Wan models, in C.
  *
  *     struct wan_context *ctx;
  *     struct wan_model *model;
@@ -72,6 +72,21 @@ struct wan_model;
 /* `path`: a checkpoint folder as downloaded. Only looks which files there are; parts are mapped when first
  * used. */
 WAN_API enum wan_status wan_model_open(struct wan_model **model, struct wan_context *ctx, const char *path);
+
+/* Parts named one by one. NULL: what `path` holds. */
+struct wan_model_params {
+    size_t size;
+    const char *path;       /* checkpoint folder or file; NULL: the folder of `high`, else of `low` */
+    const char *high, *low; /* transformers of the noisy and of the clean steps: file, index or folder */
+    const char *t5, *vae;   /* weight files */
+    const char *tokenizer;  /* tokenizer.json, spiece.model, or a folder with one */
+    const char *model_type; /* "t2v", "i2v", "ti2v", "t2v-a14b", "i2v-a14b"; NULL: told by folders,
+                               config.json, tensors, metadata, names */
+};
+#define wan_model_params(...) \
+    (&(const struct wan_model_params){.size = sizeof(struct wan_model_params), __VA_ARGS__})
+WAN_API enum wan_status wan_model_open_parts(struct wan_model **model, struct wan_context *ctx,
+                                             const struct wan_model_params *params);
 WAN_API void wan_model_free(struct wan_model *model);              /* NULL is fine */
 WAN_API const char *wan_model_name(const struct wan_model *model); /* "Wan2.1 T2V 1.3B" */
 
@@ -92,7 +107,9 @@ struct wan_gen_params {
     size_t size;
     const char *prompt;
     const char *negative; /* NULL or "": the official one */
-    int width, height;    /* pixels; moved to what the model takes, with a notice */
+    const char *image;    /* first frame: a PNG, JPEG or WebP file. I2V models need one, TI2V takes one */
+    int width, height;    /* pixels; moved to what the model takes, with a notice. With an image only their
+                             product counts: the aspect is the image's */
     int frames;           /* 1 + 4 n */
     double fps;
     int steps;
@@ -150,14 +167,14 @@ WAN_API const struct wan_option *wan_gen_options(size_t *n);
 struct wan_session;
 
 struct wan_progress {
-    const char *stage;   /* "text", "denoise", "decode" */
+    const char *stage;   /* "text", "image", "denoise", "decode" */
     int step, n_steps;   /* steps (or latent frames) done, and in all */
     double seconds;      /* since the session began */
     double seconds_left; /* of this stage, estimated; negative: unknown */
     size_t memory;       /* bytes held by the library */
 };
 
-/* The parameters are copied and resolved. */
+/* The parameters are copied and resolved, the image is read, and with it the size is known. */
 WAN_API enum wan_status wan_session_new(struct wan_session **s, struct wan_model *model,
                                         const struct wan_gen_params *params);
 WAN_API void wan_session_free(struct wan_session *s); /* NULL is fine */
@@ -167,6 +184,8 @@ WAN_API void wan_session_on_progress(struct wan_session *s,
                                      void (*fn)(void *user, const struct wan_progress *p), void *user);
 /* Tokenise and encode prompt and negative prompt; the text encoder's pages are given back after. */
 WAN_API enum wan_status wan_session_encode_text(struct wan_session *s);
+/* Encode the first frame; nothing to do where there is no image. */
+WAN_API enum wan_status wan_session_encode_image(struct wan_session *s);
 WAN_API int wan_session_n_steps(const struct wan_session *s);
 /* One denoising step; encodes the text and draws the noise first where that has not been done. */
 WAN_API enum wan_status wan_session_step(struct wan_session *s);

@@ -191,8 +191,21 @@ static bool take_several(const struct scan *s, struct wn_checkpoint_part *p, con
     return (p->path = wn_strdup(s->folder)) ? true : nomem(s);
 }
 
+/* Two files in one folder that are called high and low are the two experts. */
+static bool take_experts(const struct scan *s, const char *first, const char *second, bool *taken)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n; i++) n += part_of_name(s->name[i]) == WN_PART_DIT;
+    bool in_order = mentions(first, "high") && mentions(second, "low");
+    *taken = n == 2 && !is_shard(first) && (in_order || (mentions(first, "low") && mentions(second, "high")));
+    if (!*taken) return true;
+    return set_path(s, &s->ck->part[WN_PART_DIT_HIGH].path, in_order ? first : second) &&
+           set_path(s, &s->ck->part[WN_PART_DIT_LOW].path, in_order ? second : first);
+}
+
 static bool find_dit(const struct scan *s, enum wn_part part)
 {
+    bool experts = false;
     static const char official[] = "diffusion_pytorch_model.safetensors";
     static const char official_index[] = "diffusion_pytorch_model.safetensors.index.json";
     struct wn_checkpoint_part *p = &s->ck->part[part];
@@ -212,7 +225,10 @@ static bool find_dit(const struct scan *s, enum wn_part part)
     }
     if (index) first = index;
     if (!index && has_name(s, official)) first = official, second = NULL;
-    if (first && second && !index) return take_several(s, p, first, second);
+    if (first && second && !index) {
+        if (part == WN_PART_DIT && !take_experts(s, first, second, &experts)) return false;
+        return experts || take_several(s, p, first, second);
+    }
     return !first || set_path(s, &p->path, first);
 }
 
@@ -326,7 +342,7 @@ enum wan_status wn_checkpoint_weights(const struct wn_checkpoint *ck, enum wn_pa
     enum wan_status st = open_part(&ck->part[part], w, err);
     if (st) return st;
     enum wn_part is = wn_part_of_weights(*w);
-    enum wn_part wanted = part == WN_PART_DIT_HIGH || part == WN_PART_DIT_LOW ? WN_PART_DIT : part;
+    enum wn_part wanted = part < WN_N_DITS ? WN_PART_DIT : part;
     if (is == wanted) return WAN_OK;
     st = wn_fail(err, WAN_EFORMAT, "%s: its tensors are not those of a Wan %s with official names",
                  ck->part[part].path, wn_part_name(part));
@@ -344,12 +360,10 @@ enum wan_status wn_checkpoint_dit_config(const struct wn_checkpoint *ck, enum wn
 
 /* ---- what model it is ---- */
 
-/* The transformer that speaks for the checkpoint; WN_PART_COUNT: there is none. */
-static enum wn_part main_dit(const struct wn_checkpoint *ck)
+enum wn_part wn_checkpoint_dit(const struct wn_checkpoint *ck)
 {
-    static const enum wn_part order[] = {WN_PART_DIT, WN_PART_DIT_HIGH, WN_PART_DIT_LOW};
-    for (size_t i = 0; i < 3; i++)
-        if (ck->part[order[i]].path) return order[i];
+    for (enum wn_part part = WN_PART_DIT; part < WN_N_DITS; part++)
+        if (ck->part[part].path) return part;
     return WN_PART_COUNT;
 }
 
@@ -372,7 +386,7 @@ static enum wan_status peek(struct wn_checkpoint *ck, enum wn_part part, struct 
 
 static enum wan_status read_config(struct wn_checkpoint *ck, struct wn_err *err)
 {
-    enum wn_part part = main_dit(ck);
+    enum wn_part part = wn_checkpoint_dit(ck);
     if (part == WN_PART_COUNT) return WAN_OK;
     const char *path = ck->part[part].config_path;
     if (!path) return peek(ck, part, err);
@@ -429,25 +443,103 @@ static void name_model(struct wn_checkpoint *ck)
         snprintf(ck->name, sizeof ck->name, "%s", base);
         return;
     }
-    const bool high = !strcmp(base, high_folder), low = !strcmp(base, low_folder);
-    const bool expert = high || low || wn_checkpoint_has_experts(ck);
+    const bool lone = ck->a14b && !wn_checkpoint_has_experts(ck);
+    const bool high = lone && mentions(base, "high_noise"), low = lone && mentions(base, "low_noise");
     const bool is22 =
-        expert || ck->task == WN_TASK_TI2V || ck->task == WN_TASK_S2V || ck->task == WN_TASK_ANIMATE;
+        ck->a14b || ck->task == WN_TASK_TI2V || ck->task == WN_TASK_S2V || ck->task == WN_TASK_ANIMATE;
     upper(task, sizeof task, wn_task_name(ck->task));
-    size_label(&ck->config, expert, size, sizeof size);
+    size_label(&ck->config, ck->a14b, size, sizeof size);
     snprintf(ck->name, sizeof ck->name, "Wan%s %s%s%s", is22 ? "2.2" : "2.1", task, size,
              high  ? ", high-noise expert"
              : low ? ", low-noise expert"
                    : "");
 }
 
-static void describe(struct wn_checkpoint *ck)
+/* Do names of files and folders speak of Wan2.2's pairs of experts? */
+static bool names_a14b(const char *name)
+{
+    return mentions(name, "a14b") || mentions(name, "high_noise") || mentions(name, "low_noise") ||
+           mentions(name, "wan2.2") || mentions(name, "wan2_2") || mentions(name, "wan22");
+}
+
+/* Metadata in which tools that make single files say what is in them. */
+static bool metadata_a14b(const struct wn_weights *w)
+{
+    static const char *const keys[] = {"modelspec.architecture", "modelspec.title", "wan.model"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *text = wn_weights_metadata(w, keys[i]);
+        if (text && names_a14b(text)) return true;
+    }
+    return false;
+}
+
+/* Does the path of the transformer, or of the folder it lies in, say so? */
+static bool path_a14b(const struct wn_checkpoint *ck)
+{
+    char base[256];
+    last_name(ck->path, base, sizeof base);
+    enum wn_part part = wn_checkpoint_dit(ck);
+    return names_a14b(base) || (part != WN_PART_COUNT && names_a14b(wn_path_base(ck->part[part].path)));
+}
+
+/* Tensors do not tell a T2V expert of Wan2.2 from Wan2.1 T2V 14B, and an I2V expert from Wan2.1's only by the
+ * image branch that it lacks. `metadata`: a file's own word on the first. */
+static void tell_a14b(struct wn_checkpoint *ck, bool metadata)
+{
+    ck->told = "config.json and tensors";
+    if (wn_checkpoint_has_experts(ck)) {
+        ck->a14b = true;
+        ck->told = "its two experts";
+    } else if (ck->task == WN_TASK_I2V && ck->config.image_dim == 0 && ck->part[WN_PART_CLIP].path == NULL &&
+               ck->has_config) {
+        ck->a14b = true;
+        ck->told = "its tensors: 36 channels in and no image branch";
+    } else if (ck->task == WN_TASK_T2V && ck->config.dim > 1536) {
+        ck->a14b = metadata || path_a14b(ck);
+        ck->told = metadata   ? "its metadata"
+                   : ck->a14b ? "its name"
+                              : "nothing else: no name speaks of Wan2.2";
+        ck->guessed = !ck->a14b;
+    }
+}
+
+static enum wan_status set_type(struct wn_checkpoint *ck, const char *type, struct wn_err *err)
+{
+    static const struct {
+        const char *name;
+        enum wn_task task;
+        bool a14b;
+    } types[] = {{"t2v", WN_TASK_T2V, false},
+                 {"i2v", WN_TASK_I2V, false},
+                 {"ti2v", WN_TASK_TI2V, false},
+                 {"t2v-a14b", WN_TASK_T2V, true},
+                 {"i2v-a14b", WN_TASK_I2V, true}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (strcmp(type, types[i].name)) continue;
+        if (!types[i].a14b && wn_checkpoint_has_experts(ck))
+            return wn_fail(err, WAN_EINVAL,
+                           "--model-type %s: %s has two experts, so it is t2v-a14b or i2v-a14b", type,
+                           ck->path);
+        ck->task = types[i].task;
+        ck->a14b = types[i].a14b;
+        ck->told = "--model-type";
+        ck->guessed = false;
+        return WAN_OK;
+    }
+    return wn_fail(err, WAN_EINVAL, "--model-type '%s': must be t2v, i2v, ti2v, t2v-a14b or i2v-a14b", type);
+}
+
+static enum wan_status describe(struct wn_checkpoint *ck, const char *model_type, bool metadata,
+                                struct wn_err *err)
 {
     if (ck->has_config) ck->task = parse_task(ck->config.model_type);
+    tell_a14b(ck, metadata);
+    if (model_type && set_type(ck, model_type, err)) return err->code;
     ck->vae_kind = tell_vae_kind(ck);
     ck->image_branch = ck->part[WN_PART_CLIP].path != NULL || ck->config.image_dim > 0 ||
                        ck->task == WN_TASK_FLF2V || ck->task == WN_TASK_ANIMATE;
     name_model(ck);
+    return WAN_OK;
 }
 
 /* ---- single files ---- */
@@ -460,21 +552,22 @@ static enum wan_status copy_path(char **out, const char *path, struct wn_err *er
 
 /* A config.json beside a lone transformer file counts when it fits the tensors: a folder of assorted files
  * may hold one of some other model. */
-static enum wan_status find_config_beside(struct wn_checkpoint *ck, const struct wn_weights *w,
-                                          struct wn_err *err)
+static enum wan_status find_config_beside(struct wn_checkpoint *ck, enum wn_part part,
+                                          const struct wn_weights *w, struct wn_err *err)
 {
     struct wn_err why = {0};
-    char *path = wn_sprintf("%.*sconfig.json", (int)(wn_path_base(ck->path) - ck->path), ck->path);
-    if (!path) return wn_fail_nomem(err, ck->path, 0);
+    const char *file = ck->part[part].path;
+    char *path = wn_sprintf("%.*sconfig.json", (int)(wn_path_base(file) - file), file);
+    if (!path) return wn_fail_nomem(err, file, 0);
     if (wn_file_kind(path) == WN_FILE_REGULAR && !wn_dit_config_load(&ck->config, path, w, &why)) {
-        ck->part[WN_PART_DIT].config_path = path;
+        ck->part[part].config_path = path;
         ck->has_config = true;
         return WAN_OK;
     }
     wn_free(path);
     if (why.code == WAN_ENOMEM) return wn_fail(err, why.code, "%s", why.text);
     if (why.code && !wn_problems_add(&ck->problems, "config.json beside the file is not used: %s", why.text))
-        return wn_fail_nomem(err, ck->path, 0);
+        return wn_fail_nomem(err, file, 0);
     struct wn_err unused = {0};
     ck->has_config = !wn_dit_config_derive(&ck->config, w, &unused);
     return WAN_OK;
@@ -488,12 +581,12 @@ static enum wan_status recognise_file(struct wn_checkpoint *ck, const struct wn_
         return wn_fail(err, WAN_EFORMAT, "%s: its tensors are not those of a Wan model with official names",
                        ck->path);
     enum wan_status st = copy_path(&ck->part[part].path, ck->path, err);
-    if (!st && part == WN_PART_DIT) st = find_config_beside(ck, w, err);
+    if (!st && part == WN_PART_DIT) st = find_config_beside(ck, part, w, err);
     if (part == WN_PART_VAE) ck->vae_kind = wn_vae_kind_of(w);
     return st;
 }
 
-static enum wan_status open_file(struct wn_checkpoint *ck, struct wn_err *err)
+static enum wan_status open_file(struct wn_checkpoint *ck, bool *metadata, struct wn_err *err)
 {
     const char *base = wn_path_base(ck->path);
     if (!strcmp(base, "tokenizer.json") || ends_with(base, ".model"))
@@ -503,47 +596,125 @@ static enum wan_status open_file(struct wn_checkpoint *ck, struct wn_err *err)
     enum wan_status st = open_part(&p, &w, err);
     if (st) return st;
     st = recognise_file(ck, w, err);
+    *metadata = metadata_a14b(w);
     wn_weights_close(w);
     return st;
 }
 
 /* ---- the interface ---- */
 
-static enum wan_status open_folder(struct wn_checkpoint *ck, struct wn_err *err)
+static bool has_any_part(const struct wn_checkpoint *ck)
+{
+    for (int i = 0; i < WN_PART_COUNT; i++)
+        if (ck->part[i].path) return true;
+    return false;
+}
+
+static enum wan_status open_folder(struct wn_checkpoint *ck, bool must_have, struct wn_err *err)
 {
     struct wn_err local = {0};
     if (!scan_folder(ck, ck->path, &local)) return wn_fail(err, local.code, "%s", local.text);
-    bool any = false;
-    for (int i = 0; i < WN_PART_COUNT; i++) any |= ck->part[i].path != NULL;
-    if (!any)
+    if (must_have && !has_any_part(ck))
         return wn_fail(err, WAN_EFORMAT, "%s: no part of a Wan model in this folder%s%s", ck->path,
                        ck->problems.n ? "; " : "", ck->problems.n ? ck->problems.text[0] : "");
-    return read_config(ck, err);
+    return WAN_OK;
+}
+
+static void release_part(struct wn_checkpoint_part *p)
+{
+    for (size_t k = 0; k < p->n_files; k++) wn_free(p->file[k]);
+    wn_free(p->file);
+    wn_free(p->path);
+    wn_free(p->config_path);
+    *p = (struct wn_checkpoint_part){0};
+}
+
+/* A part named by the caller instead of what the folder holds. A folder stands for the transformer in it. */
+static enum wan_status name_part(struct wn_checkpoint *ck, enum wn_part part, const char *path,
+                                 struct wn_err *err)
+{
+    struct wn_checkpoint_part *p = &ck->part[part];
+    enum wn_file_kind kind = wn_file_kind(path);
+    if (kind == WN_FILE_NONE) return wn_fail(err, WAN_EIO, "%s: no such file or folder", path);
+    release_part(p);
+    if (part < WN_N_DITS && kind == WN_FILE_DIR) {
+        struct scan s = {0};
+        bool ok = scan_begin(&s, ck, path, err) && find_dit(&s, part) && find_config(&s, part);
+        wn_names_free(s.name, s.n);
+        if (ok && !p->path)
+            return wn_fail(err, WAN_EFORMAT, "%s: no %s in this folder", path, wn_part_name(part));
+        return err->code;
+    }
+    struct wn_weights *w;
+    if (copy_path(&p->path, path, err) || part >= WN_N_DITS || wn_checkpoint_weights(ck, part, &w, err))
+        return err->code;
+    find_config_beside(ck, part, w, err);
+    wn_weights_close(w);
+    return err->code;
+}
+
+static enum wan_status name_parts(struct wn_checkpoint *ck, const struct wn_checkpoint_files *files,
+                                  struct wn_err *err)
+{
+    if (files->part[WN_PART_DIT_HIGH] || files->part[WN_PART_DIT_LOW]) {
+        release_part(&ck->part[WN_PART_DIT]);
+        ck->has_config = false;
+    }
+    for (int i = 0; i < WN_PART_COUNT && !err->code; i++)
+        if (files->part[i]) name_part(ck, (enum wn_part)i, files->part[i], err);
+    return err->code;
+}
+
+/* The folder that holds `path`. */
+static enum wan_status parent_of(const char *path, char **out, struct wn_err *err)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    while (end > 0 && path[end - 1] != '/') end--;
+    *out = end ? wn_sprintf("%.*s", (int)end, path) : wn_strdup(".");
+    return *out ? WAN_OK : wn_fail_nomem(err, path, end);
+}
+
+/* The files of `ck->path`, then the caller's, then what the transformer's dimensions are. */
+static enum wan_status open_all(struct wn_checkpoint *ck, const struct wn_checkpoint_files *files,
+                                bool *metadata, struct wn_err *err)
+{
+    enum wn_file_kind kind = wn_file_kind(ck->path);
+    if (kind == WN_FILE_NONE) return wn_fail(err, WAN_EIO, "%s: no such file or folder", ck->path);
+    if (kind == WN_FILE_DIR ? open_folder(ck, files->path != NULL, err) : open_file(ck, metadata, err))
+        return err->code;
+    if (name_parts(ck, files, err)) return err->code;
+    return ck->has_config ? WAN_OK : read_config(ck, err);
+}
+
+enum wan_status wn_checkpoint_open_files(struct wn_checkpoint *ck, const struct wn_checkpoint_files *files,
+                                         struct wn_err *err)
+{
+    *ck = (struct wn_checkpoint){0};
+    struct wn_err why = {0};
+    bool metadata = false;
+    const char *high = files->part[WN_PART_DIT_HIGH], *low = files->part[WN_PART_DIT_LOW];
+    if (files->path)
+        copy_path(&ck->path, files->path, &why);
+    else if (high || low)
+        parent_of(high ? high : low, &ck->path, &why);
+    else
+        wn_fail(&why, WAN_EINVAL, "no model is named: give its folder or file");
+    if (!why.code && !open_all(ck, files, &metadata, &why) &&
+        !describe(ck, files->model_type, metadata, &why))
+        return WAN_OK;
+    wn_checkpoint_release(ck);
+    return wn_fail(err, why.code, "%s", why.text);
 }
 
 enum wan_status wn_checkpoint_open(struct wn_checkpoint *ck, const char *path, struct wn_err *err)
 {
-    *ck = (struct wn_checkpoint){0};
-    enum wan_status st = copy_path(&ck->path, path, err);
-    enum wn_file_kind kind = wn_file_kind(path);
-    if (!st && kind == WN_FILE_NONE) st = wn_fail(err, WAN_EIO, "%s: no such file or folder", path);
-    if (!st) st = kind == WN_FILE_DIR ? open_folder(ck, err) : open_file(ck, err);
-    if (st)
-        wn_checkpoint_release(ck);
-    else
-        describe(ck);
-    return st;
+    return wn_checkpoint_open_files(ck, &(const struct wn_checkpoint_files){.path = path}, err);
 }
 
 void wn_checkpoint_release(struct wn_checkpoint *ck)
 {
-    for (int i = 0; i < WN_PART_COUNT; i++) {
-        struct wn_checkpoint_part *p = &ck->part[i];
-        for (size_t k = 0; k < p->n_files; k++) wn_free(p->file[k]);
-        wn_free(p->file);
-        wn_free(p->path);
-        wn_free(p->config_path);
-    }
+    for (int i = 0; i < WN_PART_COUNT; i++) release_part(&ck->part[i]);
     wn_problems_release(&ck->problems);
     wn_free(ck->path);
     *ck = (struct wn_checkpoint){0};

@@ -14,7 +14,8 @@ enum wn_part {
     WN_PART_DIT,      /* the only transformer */
     WN_PART_DIT_HIGH, /* the expert of the noisy steps (high_noise_model/) */
     WN_PART_DIT_LOW,  /* the expert of the clean steps (low_noise_model/) */
-    WN_PART_T5,
+    WN_N_DITS,
+    WN_PART_T5 = WN_N_DITS,
     WN_PART_VAE,
     WN_PART_CLIP,
     WN_PART_TOKENIZER, /* a folder or file as wn_tokenizer_open takes it; not a weight file */
@@ -66,6 +67,9 @@ struct wn_checkpoint {
     struct wn_dit_config
         config; /* of the transformer, or of the high-noise expert (else the low-noise one) */
     enum wn_task task;
+    bool a14b;        /* a Wan2.2 A14B model, with both experts or one of them */
+    const char *told; /* what told `task` and `a14b`, for reports: "its two experts", "--model-type", … */
+    bool guessed;     /* nothing did: a lone T2V transformer, taken for Wan2.1's */
     enum wn_vae_kind vae_kind;   /* told from the VAE's file name, else from the transformer's channels */
     bool image_branch;           /* CLIP features are wanted (Wan2.1 i2v, flf2v; Animate) */
     char name[96];               /* "Wan2.1 T2V 1.3B", "Wan2.2 I2V A14B, high-noise expert", "umt5-xxl.pth" */
@@ -76,9 +80,23 @@ struct wn_checkpoint {
  * folder with just a tokenizer, or a single file of one part (recognised by tensor names). Fails when nothing
  * of a model is there. */
 enum wan_status wn_checkpoint_open(struct wn_checkpoint *ck, const char *path, struct wn_err *err);
+
+/* Parts named one by one, and what cannot be seen in files. Everything may be NULL but one of path, high,
+ * low. */
+struct wn_checkpoint_files {
+    const char *path;                /* as above; NULL: the folder that holds `high` (else `low`) */
+    const char *part[WN_PART_COUNT]; /* a file, index or folder for this part instead of the folder's; an
+                                        expert replaces any single transformer there */
+    const char *model_type;          /* "t2v", "i2v", "ti2v", "t2v-a14b", "i2v-a14b": what the model is */
+};
+enum wan_status wn_checkpoint_open_files(struct wn_checkpoint *ck, const struct wn_checkpoint_files *files,
+                                         struct wn_err *err);
 void wn_checkpoint_release(struct wn_checkpoint *ck); /* fine on a zeroed struct */
 
 bool wn_checkpoint_has(const struct wn_checkpoint *ck, enum wn_part part);
+/* The transformer that speaks for the checkpoint: the only one, else the high-noise expert, else the
+ * low-noise one; WN_PART_COUNT: there is none. */
+enum wn_part wn_checkpoint_dit(const struct wn_checkpoint *ck);
 /* Experts (one or both) instead of a single transformer? */
 bool wn_checkpoint_has_experts(const struct wn_checkpoint *ck);
 /* Parts that generation with this model needs and that are not there, as bits 1 << part. */

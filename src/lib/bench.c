@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "lib/model.h"
 #include "ops/ops.h"
-#include "pipe/t2v.h"
+#include "pipe/job.h"
 
 struct row {
     char what[80];
@@ -91,32 +91,36 @@ static void bench_t5(struct bench *b, int64_t tokens)
     char what[80];
     snprintf(what, sizeof what, "text encoder, %lld tokens", (long long)tokens);
     double table = (double)wn_t5_vocab(parts->t5) * (double)wn_t5_width(parts->t5);
-    double all = (double)wn_weights_n_bytes(parts->t5_weights);
-    add(b, &ex, what, seconds, flops, all * (1 - table / (double)wn_weights_n_elems(parts->t5_weights)));
-    wn_weights_release_pages(parts->t5_weights);
+    double all = (double)wn_weights_n_bytes(parts->weights[WN_PART_T5]);
+    add(b, &ex, what, seconds, flops,
+        all * (1 - table / (double)wn_weights_n_elems(parts->weights[WN_PART_T5])));
+    wn_parts_rest(parts, WN_PART_T5);
 }
 
 /* One guided step: two sequences in one forward. */
 static void bench_dit(struct bench *b, const struct wan_gen_params *g, enum wn_precision precision)
 {
     double flops, seconds = 0;
-    const struct wn_dit *dit = b->model->parts.dit;
+    struct wn_parts *parts = &b->model->parts;
+    enum wn_part which = wn_checkpoint_dit(parts->checkpoint);
+    if (wn_parts_dit(parts, which, b->err)) return;
+    const struct wn_dit *dit = parts->dit[which];
     const struct wn_dit_config *c = wn_dit_config(dit);
     struct wn_exec ex = make_exec(b, precision, &flops);
     struct wn_dit_text *text = NULL;
     struct wn_dit_grid grid = {0};
     int64_t dim[4], rows = c->text_len < 32 ? c->text_len : 32;
-    wn_t2v_latent_dims(&b->model->parts, g->width, g->height, g->frames, dim);
-    int64_t n = dim[0] * dim[1] * dim[2] * dim[3];
-    float *x = wn_alloc_n((size_t)n, 3 * sizeof *x),
+    wn_latent_dims(parts, which, g->width, g->height, g->frames, dim);
+    int64_t plane = dim[1] * dim[2] * dim[3], n_in = c->in_dim * plane, n_out = c->out_dim * plane;
+    float *x = wn_alloc_n((size_t)(n_in + 2 * n_out), sizeof *x),
           *context = wn_alloc_n((size_t)(rows * c->text_dim), sizeof *context);
     if (x && context) {
         const double t = 500;
         const float *contexts[2] = {context, context};
         const int64_t n_context[2] = {rows, rows};
         const struct wn_dit_sequence seq[2] = {{x, &t, 1}, {x, &t, 1}};
-        float *v[2] = {x + n, x + 2 * n};
-        wn_torch_randn(0, x, n);
+        float *v[2] = {x + n_in, x + n_in + n_out};
+        wn_torch_randn(0, x, n_in);
         wn_torch_randn(1, context, rows * c->text_dim);
         wn_dit_grid_init(&grid, &ex, dit, dim[1], dim[2], dim[3], 0);
         wn_dit_text_new(&text, &ex, dit, 2, contexts, n_context); /* also brings in a part of the weights */
@@ -136,7 +140,7 @@ static void bench_dit(struct bench *b, const struct wan_gen_params *g, enum wn_p
     wn_dit_grid_release(&grid);
     wn_free(x);
     wn_free(context);
-    wn_weights_release_pages(b->model->parts.dit_weights);
+    wn_parts_rest(parts, which);
 }
 
 static enum wan_status drop_frame(void *ctx, int index, const float *frame, struct wn_err *err)
@@ -185,8 +189,7 @@ static void bench_model(struct bench *b)
         bench_t5(b, 30);
         if (!b->err->code) bench_t5(b, 512);
     }
-    if (!b->err->code && wn_checkpoint_has(ck, WN_PART_DIT) && !wn_parts_dit(&b->model->parts, b->err))
-        bench_dit(b, &g, precision);
+    if (!b->err->code && wn_checkpoint_dit(ck) != WN_PART_COUNT) bench_dit(b, &g, precision);
     if (!b->err->code && wn_checkpoint_has(ck, WN_PART_VAE)) bench_vae(b, &g);
 }
 

@@ -40,7 +40,7 @@ static void describe_types(const struct wn_weights *w, char text[96])
 
 static bool is_dit(enum wn_part part)
 {
-    return part == WN_PART_DIT || part == WN_PART_DIT_HIGH || part == WN_PART_DIT_LOW;
+    return part < WN_N_DITS;
 }
 
 /* A sentence about a part that cannot be opened goes to the problems, and the report goes on. */
@@ -116,7 +116,9 @@ static int add_problems_text(struct wn_str *t, const struct wn_problems *p)
 static int write_text(const struct report *r, struct wn_str *t)
 {
     char number[32];
-    int bad = wn_str_addf(t, "%s\n%s\n\n", r->ck.name, r->ck.path);
+    int bad = wn_str_addf(t, "%s\n%s\n", r->ck.name, r->ck.path);
+    if (r->ck.told && r->ck.task) bad |= wn_str_addf(t, "told by %s\n", r->ck.told);
+    bad |= wn_str_addf(t, "\n");
     unsigned missing = wn_checkpoint_missing(&r->ck);
     for (int i = 0; i < WN_PART_COUNT; i++) {
         const struct part_report *p = &r->part[i];
@@ -169,7 +171,9 @@ static int write_json(const struct report *r, struct wn_str *t)
 {
     int bad = wn_str_addf(t, "{\"name\": ") | add_json(t, r->ck.name) | wn_str_addf(t, ", \"path\": ") |
               add_json(t, r->ck.path) |
-              wn_str_addf(t, ", \"task\": \"%s\", \"parts\": {", wn_task_name(r->ck.task));
+              wn_str_addf(t, ", \"task\": \"%s\", \"a14b\": %s, \"told_by\": ", wn_task_name(r->ck.task),
+                          r->ck.a14b ? "true" : "false") |
+              add_json(t, r->ck.told ? r->ck.told : "") | wn_str_addf(t, ", \"parts\": {");
     int first = 1;
     for (int i = 0; i < WN_PART_COUNT; i++) {
         const struct part_report *p = &r->part[i];
@@ -253,7 +257,8 @@ static enum wan_status forward_once(struct wan_context *ctx, struct wn_parts *pa
 {
     struct wn_err *err = &ctx->err;
     struct wn_exec ex = {.dev = ctx->dev, .precision = precision, .log = &ctx->log};
-    const struct wn_dit_config *c = wn_dit_config(parts->dit);
+    const struct wn_dit *dit = parts->dit[wn_checkpoint_dit(parts->checkpoint)];
+    const struct wn_dit_config *c = wn_dit_config(dit);
     int64_t rows = c->text_len < 16 ? c->text_len : 16, n_in = dim[0] * dim[1] * dim[2] * dim[3];
     int64_t n_out = c->out_dim * dim[1] * (dim[2] / 2 * 2) * (dim[3] / 2 * 2);
     float *x = wn_alloc_n((size_t)n_in, sizeof *x),
@@ -267,9 +272,9 @@ static enum wan_status forward_once(struct wan_context *ctx, struct wn_parts *pa
         const struct wn_dit_sequence seq = {.x = x, .t = &time, .n_t = 1};
         wn_torch_randn(0, x, n_in);
         wn_torch_randn(1, context, rows * c->text_dim);
-        wn_dit_grid_init(&grid, &ex, parts->dit, dim[1], dim[2], dim[3], 0);
-        wn_dit_text_new(&text, &ex, parts->dit, 1, contexts, &rows);
-        wn_dit_forward(&ex, parts->dit, &grid, text, dim[2], dim[3], &seq, 1, &v);
+        wn_dit_grid_init(&grid, &ex, dit, dim[1], dim[2], dim[3], 0);
+        wn_dit_text_new(&text, &ex, dit, 1, contexts, &rows);
+        wn_dit_forward(&ex, dit, &grid, text, dim[2], dim[3], &seq, 1, &v);
         if (ex.err.code) wn_fail(err, ex.err.code, "%s", ex.err.text);
     } else
         wn_fail_nomem(err, "a forward", (unsigned long long)(n_in + n_out) * sizeof *x);
@@ -309,9 +314,10 @@ enum wan_status wan_inspect_forward(struct wan_context *ctx, const char *path, c
         wn_checkpoint_open(&ck, path, err))
         return err->code;
     wn_parts_init(&parts, &ck, ctx->dev);
-    if (wn_checkpoint_has_experts(&ck)) wn_parts_choose(&parts, "high", err);
-    if (!err->code && !wn_parts_dit(&parts, err)) {
-        int64_t c = wn_dit_config(parts.dit)->in_dim;
+    enum wn_part which = wn_checkpoint_dit(&ck);
+    if (which == WN_PART_COUNT) which = WN_PART_DIT; /* whose lack is then told */
+    if (!wn_parts_dit(&parts, which, err)) {
+        int64_t c = wn_dit_config(parts.dit[which])->in_dim;
         int64_t d[4] = {dims[0] ? dims[0] : c, dims[1] ? dims[1] : 1, dims[2] ? dims[2] : 16,
                         dims[3] ? dims[3] : 16};
         if (d[0] != c)

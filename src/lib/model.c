@@ -17,19 +17,30 @@ void wan_model_free(struct wan_model *m)
 static enum wan_status load_defaults(struct wan_model *m, struct wn_err *err)
 {
     wn_defaults_for(&m->defaults, &m->checkpoint);
-    if (!wn_checkpoint_has(&m->checkpoint, WN_PART_DIT)) return WAN_OK;
-    if (wn_checkpoint_weights(&m->checkpoint, WN_PART_DIT, &m->parts.dit_weights, err)) return err->code;
-    return wn_defaults_from_metadata(&m->defaults, m->parts.dit_weights, err);
+    enum wn_part dit = wn_checkpoint_dit(&m->checkpoint);
+    if (dit == WN_PART_COUNT) return WAN_OK;
+    if (wn_parts_weights(&m->parts, dit, err)) return err->code;
+    return wn_defaults_from_metadata(&m->defaults, m->parts.weights[dit], err);
 }
 
-enum wan_status wan_model_open(struct wan_model **out, struct wan_context *ctx, const char *path)
+enum wan_status wan_model_open_parts(struct wan_model **out, struct wan_context *ctx,
+                                     const struct wan_model_params *p)
 {
     struct wn_err *err = wn_enter(ctx);
     *out = NULL;
+    if (p->size != sizeof *p)
+        return wn_fail(err, WAN_EINVAL, "model params are not of this version of the library");
+    const struct wn_checkpoint_files files = {.path = p->path,
+                                              .part = {[WN_PART_DIT_HIGH] = p->high,
+                                                       [WN_PART_DIT_LOW] = p->low,
+                                                       [WN_PART_T5] = p->t5,
+                                                       [WN_PART_VAE] = p->vae,
+                                                       [WN_PART_TOKENIZER] = p->tokenizer},
+                                              .model_type = p->model_type};
     struct wan_model *m = wn_zalloc(sizeof *m);
     if (!m) return wn_fail_nomem(err, "a model", sizeof *m);
     m->ctx = ctx;
-    if (!wn_checkpoint_open(&m->checkpoint, path, err)) {
+    if (!wn_checkpoint_open_files(&m->checkpoint, &files, err)) {
         wn_parts_init(&m->parts, &m->checkpoint, ctx->dev);
         load_defaults(m, err);
     }
@@ -39,6 +50,11 @@ enum wan_status wan_model_open(struct wan_model **out, struct wan_context *ctx, 
     }
     *out = m;
     return WAN_OK;
+}
+
+enum wan_status wan_model_open(struct wan_model **out, struct wan_context *ctx, const char *path)
+{
+    return wan_model_open_parts(out, ctx, wan_model_params(.path = path));
 }
 
 const char *wan_model_name(const struct wan_model *m)
@@ -63,9 +79,10 @@ static int move_to(int value, int unit, int rest)
     return (n < 1 - (rest > 0) ? 1 - (rest > 0) : n) * unit + rest;
 }
 
+/* With an image the size is an area, which the session turns into a size when it has read the image. */
 static enum wan_status fit_size(struct wan_model *m, struct wan_gen_params *p, struct wn_err *err)
 {
-    int unit = m->defaults.size_multiple;
+    int unit = p->image ? 1 : m->defaults.size_multiple;
     int w = move_to(p->width, unit, 0), h = move_to(p->height, unit, 0), f = move_to(p->frames, 4, 1);
     if (p->strict && (w != p->width || h != p->height))
         return wn_fail(err, WAN_EINVAL,

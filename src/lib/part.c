@@ -5,7 +5,10 @@
 #include "base/mem.h"
 #include "lib/lib.h"
 #include "ops/ops.h"
-#include "pipe/t2v.h"
+#include "pipe/frames.h"
+#include "pipe/image.h"
+#include "pipe/parts.h"
+#include "sample/solver.h"
 #include "tensor/convert.h"
 
 /* One call of wan_part_run. */
@@ -161,10 +164,9 @@ out:
     return both;
 }
 
-static void dit_run(struct run *r, const float *x, const struct wan_array *xa, const double *t, int64_t n_t,
-                    const float *context, int64_t n_context)
+static void dit_run(struct run *r, const struct wn_dit *dit, const float *x, const struct wan_array *xa,
+                    const double *t, int64_t n_t, const float *context, int64_t n_context)
 {
-    const struct wn_dit *dit = r->parts.dit;
     const struct wn_dit_config *cfg = wn_dit_config(dit);
     int64_t F = xa->dims[1], h = xa->dims[2], w = xa->dims[3];
     struct wn_dit_grid grid = {0};
@@ -192,8 +194,12 @@ static void part_dit(struct run *r)
     struct wan_array xa, ta, ca, probe;
     set_precision(r, WN_PREC_BF16);
     open_model(r);
-    if (!ok(r) || wn_parts_choose(&r->parts, r->p->expert, r->err) || wn_parts_dit(&r->parts, r->err)) return;
-    const struct wn_dit_config *cfg = wn_dit_config(r->parts.dit);
+    enum wn_part which;
+    if (!ok(r) || wn_parts_choose(&r->parts, r->p->expert, &which, r->err) ||
+        wn_parts_dit(&r->parts, which, r->err))
+        return;
+    const struct wn_dit *dit = r->parts.dit[which];
+    const struct wn_dit_config *cfg = wn_dit_config(dit);
     if (wan_tensors_find(r->in, "clip_fea", &probe))
         wn_fail(r->err, WAN_EUNSUPPORTED, "input tensor 'clip_fea': this transformer has no image branch");
     if (!ok(r) || !(x = dit_input(r, cfg->in_dim, &xa)) || wn_tensors_f32(r->in, "t", 1, &t32, &ta, r->err) ||
@@ -207,7 +213,7 @@ static void part_dit(struct run *r)
     if (!(t = wn_alloc_n((size_t)ta.dims[0] + 1, sizeof *t)))
         wn_fail_nomem(r->err, "timesteps", (unsigned long long)ta.dims[0] * sizeof *t);
     for (int64_t i = 0; t && i < ta.dims[0]; i++) t[i] = t32[i];
-    if (ok(r)) dit_run(r, x, &xa, t, ta.dims[0], context, ca.dims[0]);
+    if (ok(r)) dit_run(r, dit, x, &xa, t, ta.dims[0], context, ca.dims[0]);
 out:
     wn_free(x);
     wn_free(t32);
@@ -219,26 +225,20 @@ static void part_vae_encode(struct run *r)
 {
     float *video = NULL, *latent = NULL;
     struct wan_array a;
-    struct wn_vae_stream *stream = NULL;
     set_precision(r, WN_PREC_F32X);
     open_model(r);
     if (!ok(r) || wn_parts_vae(&r->parts, r->err) || wn_tensors_f32(r->in, "video", 4, &video, &a, r->err))
         return;
-    int64_t T = a.dims[1], H = a.dims[2], W = a.dims[3], z = wn_vae_z(r->parts.vae), F = (T - 1) / 4 + 1;
-    int64_t stride = wn_vae_stride(r->parts.vae), plane = H / stride * (W / stride);
+    int64_t T = a.dims[1], H = a.dims[2], W = a.dims[3], stride = wn_vae_stride(r->parts.vae);
+    struct wn_tensor shape =
+        wn_shape_of(WN_F32, wn_vae_z(r->parts.vae), (T - 1) / WN_VAE_STRIDE_T + 1, H / stride, W / stride);
     if (a.dims[0] != 3 || T < 1)
         bad(r, "input tensor 'video' must be [3, T, H, W] with at least one frame");
-    else if (!wn_vae_stream_new(&stream, r->parts.vae, r->err) && (latent = floats(r, z * F * plane))) {
-        for (int64_t f = 0; f < F && wn_ok(&r->ex); f++) {
-            int64_t first = f ? 4 * f - 3 : 0;
-            wn_vae_encode(&r->ex, stream, video + first * H * W, T * H * W, f ? 4 : 1, H, W,
-                          latent + f * plane, F * plane);
-        }
+    else if ((latent = floats(r, wn_n_elems(shape)))) {
+        wn_encode_frames(&r->ex, r->parts.vae, video, T, T, H, W, latent);
         settle(r);
-        struct wn_tensor shape = wn_shape_of(WN_F32, z, F, H / stride, W / stride);
         if (ok(r)) wn_tensors_put(r->out, "latent", shape, latent, r->err);
     }
-    wn_vae_stream_free(stream);
     wn_free(latent);
     wn_free(video);
 }
@@ -342,6 +342,23 @@ static void part_noise(struct run *r)
     if (x && !wn_noise_draw(p->rng, p->seed, x, n, r->err))
         wn_tensors_put(r->out, "noise", wn_shape(WN_F32, p->n_shape, p->shape), x, r->err);
     wn_free(x);
+}
+
+/* What an image to video pipeline hands to its VAE. */
+static void part_image(struct run *r)
+{
+    static const enum wn_task tasks[] = {WN_TASK_I2V, WN_TASK_TI2V, WN_TASK_FLF2V};
+    const struct wan_part_params *p = r->p;
+    struct wn_input_image img = {0};
+    enum wn_task task = WN_TASK_UNKNOWN;
+    for (size_t i = 0; p->task && i < sizeof tasks / sizeof *tasks; i++)
+        if (!strcmp(p->task, wn_task_name(tasks[i]))) task = tasks[i];
+    if (!p->image) bad(r, "--image is needed");
+    if (!task) bad(r, "--task '%s': must be i2v, ti2v or flf2v", p->task ? p->task : "");
+    if (p->width < 1 || p->height < 1) bad(r, "--size is needed: WIDTHxHEIGHT");
+    if (!ok(r) || wn_input_image_read(&img, p->image, task, (int64_t)p->width * p->height, r->err)) return;
+    wn_tensors_put(r->out, "image", wn_shape_of(WN_F32, 3, img.size.h, img.size.w), img.pixels, r->err);
+    wn_input_image_release(&img);
 }
 
 /* ---- operations ---- */
@@ -525,6 +542,7 @@ static const struct {
     {"dit", true, true, part_dit},
     {"vae.encode", true, true, part_vae_encode},
     {"vae.decode", true, true, part_vae_decode},
+    {"image", false, false, part_image},
     {"solve", false, true, part_solve},
     {"noise", false, false, part_noise},
     {"attention", false, true, part_attention},

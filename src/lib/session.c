@@ -10,12 +10,14 @@
 #include "media/pixels.h"
 #include "media/png.h"
 #include "media/video.h"
-#include "pipe/t2v.h"
+#include "pipe/image.h"
+#include "pipe/job.h"
 
 struct wan_session {
     struct wan_model *model;
-    struct wan_gen_params p; /* resolved; its strings are ours */
-    struct wn_t2v *job;
+    struct wan_gen_params p;     /* resolved; its strings are ours */
+    struct wn_input_image image; /* of the first frame; none: zeroed */
+    struct wn_job *job;
     void (*progress)(void *user, const struct wan_progress *p);
     void *progress_user;
     double start;       /* of the session */
@@ -61,7 +63,8 @@ static enum wan_status own_strings(struct wan_gen_params *p, struct wn_err *err)
 void wan_session_free(struct wan_session *s)
 {
     if (!s) return;
-    wn_t2v_free(s->job);
+    wn_job_free(s->job);
+    wn_input_image_release(&s->image);
     for (size_t i = 0; i < n_options(); i++) {
         const char **text = string_field(&s->p, i);
         if (text) wn_free((void *)*text);
@@ -79,56 +82,53 @@ static int64_t random_seed(void)
     return (int64_t)(wn_rng_u64(&r) >> 32); /* torch's CPU generator uses 32 bits */
 }
 
-/* What a job reads from files: tensors that must outlive its creation only. */
-struct inputs {
-    float *noise, *context[2];
-    int64_t n_context[2];
-};
-
-static void inputs_release(struct inputs *in)
-{
-    wn_free(in->noise);
-    for (int i = 0; i < 2; i++) wn_free(in->context[i]);
-}
-
-static enum wan_status read_noise(struct wan_session *s, const int64_t dim[4], struct inputs *in,
-                                  struct wn_err *err)
+/* Noise [z, F, h, w] from the file or the seed, in new memory; NULL after a failure. */
+static float *read_noise(struct wan_session *s, const int64_t dim[4], struct wn_err *err)
 {
     struct wan_tensors t = {0};
     struct wan_array a;
-    if (wn_weights_open(&t.file, s->p.noise_file, err)) return err->code;
-    if (!wn_tensors_f32(&t, "noise", 4, &in->noise, &a, err) && memcmp(a.dims, dim, 4 * sizeof *dim))
+    float *noise = NULL;
+    if (wn_weights_open(&t.file, s->p.noise_file, err)) return NULL;
+    if (!wn_tensors_f32(&t, "noise", 4, &noise, &a, err) && memcmp(a.dims, dim, 4 * sizeof *dim)) {
         wn_fail(err, WAN_EINVAL,
                 "%s: 'noise' is [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "], this size needs "
                 "[%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "]",
                 s->p.noise_file, a.dims[0], a.dims[1], a.dims[2], a.dims[3], dim[0], dim[1], dim[2], dim[3]);
+        wn_free(noise);
+        noise = NULL;
+    }
     wn_weights_close(t.file);
-    return err->code;
+    return noise;
 }
 
-static enum wan_status draw_noise(struct wan_session *s, const int64_t dim[4], struct inputs *in,
-                                  struct wn_err *err)
+static float *draw_noise(struct wan_session *s, const int64_t dim[4], struct wn_err *err)
 {
     int64_t n = dim[0] * dim[1] * dim[2] * dim[3];
     if (s->p.seed == WAN_UNSET_I64) {
         s->p.seed = random_seed();
         wn_logf(&s->model->ctx->log, WN_LOG_NOTICE, "seed %" PRId64, s->p.seed);
     }
-    in->noise = wn_alloc_n((size_t)n, sizeof *in->noise);
-    if (!in->noise) return wn_fail_nomem(err, "the noise", (unsigned long long)n * sizeof *in->noise);
-    return wn_noise_draw(s->p.rng, s->p.seed, in->noise, n, err);
+    float *noise = wn_alloc_n((size_t)n, sizeof *noise);
+    if (!noise) {
+        wn_fail_nomem(err, "the noise", (unsigned long long)n * sizeof *noise);
+    } else if (wn_noise_draw(s->p.rng, s->p.seed, noise, n, err)) {
+        wn_free(noise);
+        return NULL;
+    }
+    return noise;
 }
 
-static enum wan_status read_contexts(struct wan_session *s, int64_t width, struct inputs *in,
+static enum wan_status read_contexts(struct wan_session *s, struct wn_contexts *c, int64_t width,
                                      struct wn_err *err)
 {
     static const char *const names[2] = {"context", "context_null"};
     struct wan_tensors t = {0};
     struct wan_array a;
     if (wn_weights_open(&t.file, s->p.context_file, err)) return err->code;
-    int n = s->p.guidance_low == 1 ? 1 : 2;
-    for (int i = 0; i < n && !wn_tensors_f32(&t, names[i], 2, &in->context[i], &a, err); i++) {
-        in->n_context[i] = a.dims[0];
+    int n = s->p.guidance_low == 1 && s->p.guidance_high == 1 ? 1 : 2;
+    c->width = width;
+    for (int i = 0; i < n && !wn_tensors_f32(&t, names[i], 2, &c->rows[i], &a, err); i++) {
+        c->n[i] = a.dims[0];
         if (a.dims[1] != width)
             wn_fail(err, WAN_EINVAL, "%s: '%s' is %" PRId64 " wide, the transformer takes %" PRId64,
                     s->p.context_file, names[i], a.dims[1], width);
@@ -138,14 +138,30 @@ static enum wan_status read_contexts(struct wan_session *s, int64_t width, struc
     return err->code;
 }
 
-static enum wan_status check_model(const struct wan_model *m, struct wn_err *err)
+static enum wan_status check_model(const struct wan_model *m, const struct wan_gen_params *p,
+                                   struct wn_err *err)
 {
     const struct wn_checkpoint *ck = &m->checkpoint;
-    if (wn_checkpoint_has_experts(ck))
-        return wn_fail(err, WAN_EUNSUPPORTED, "%s: models with two experts cannot be run yet", ck->path);
-    if (ck->task != WN_TASK_T2V && ck->task != WN_TASK_UNKNOWN)
-        return wn_fail(err, WAN_EUNSUPPORTED, "%s (%s): only text-to-video models can be run yet", ck->path,
-                       ck->name);
+    const char *what = ck->name;
+    switch (ck->task) {
+    case WN_TASK_T2V:
+    case WN_TASK_UNKNOWN:
+        if (p->image)
+            return wn_fail(err, WAN_EINVAL, "--image %s: %s (%s) makes videos from text alone", p->image,
+                           ck->path, what);
+        break;
+    case WN_TASK_I2V:
+        if (!p->image)
+            return wn_fail(err, WAN_EINVAL, "%s (%s) needs the first frame: --image FILE", ck->path, what);
+        break;
+    case WN_TASK_TI2V: break;
+    default:
+        return wn_fail(err, WAN_EUNSUPPORTED, "%s (%s): this kind of model cannot be run yet", ck->path,
+                       what);
+    }
+    if (ck->guessed)
+        wn_logf(&m->ctx->log, WN_LOG_NOTICE,
+                "taken for %s; if it is an expert of Wan2.2 T2V-A14B, say --model-type t2v-a14b", what);
     return WAN_OK;
 }
 
@@ -157,39 +173,62 @@ static enum wan_status check_params(const struct wan_gen_params *p, struct wn_er
     return WAN_OK;
 }
 
-/* Fill the job's parameters from the session's and make it. */
+/* Read the first frame and take the size that its aspect gives. */
+static enum wan_status read_image(struct wan_session *s, struct wn_err *err)
+{
+    struct wan_gen_params *p = &s->p;
+    if (!p->image) return WAN_OK;
+    int64_t area = (int64_t)p->width * p->height;
+    if (wn_input_image_read(&s->image, p->image, s->model->checkpoint.task, area, err)) return err->code;
+    if (s->image.size.w != p->width || s->image.size.h != p->height)
+        wn_logf(&s->model->ctx->log, WN_LOG_NOTICE, "size %dx%d: the area of %dx%d in the aspect of %s",
+                s->image.size.w, s->image.size.h, p->width, p->height, wn_path_base(p->image));
+    p->width = s->image.size.w;
+    p->height = s->image.size.h;
+    return WAN_OK;
+}
+
+/* The job's parameters as far as they come from the session's. */
+static enum wan_status job_params(struct wan_session *s, struct wn_job_params *jp, struct wn_err *err)
+{
+    const struct wan_gen_params *p = &s->p;
+    *jp = (struct wn_job_params){.prompt = p->prompt,
+                                 .negative = p->negative,
+                                 .width = p->width,
+                                 .height = p->height,
+                                 .frames = p->frames,
+                                 .n_steps = p->steps,
+                                 .shift = p->shift,
+                                 .guidance_low = p->guidance_low,
+                                 .guidance_high = p->guidance_high,
+                                 .boundary = s->model->defaults.boundary,
+                                 .image = s->image.pixels};
+    wn_solver_find(p->solver, &jp->solver); /* names were checked when the parameters were resolved */
+    if (!wn_precision_parse(p->precision, 0, "--precision", &jp->dit, err) &&
+        !wn_precision_parse(p->t5_precision, 0, "--t5-precision", &jp->t5, err))
+        wn_precision_parse(p->vae_precision, 0, "--vae-precision", &jp->vae, err);
+    return err->code;
+}
+
 static enum wan_status make_job(struct wan_session *s, struct wn_err *err)
 {
-    struct wan_model *m = s->model;
-    struct inputs in = {0};
-    struct wn_t2v_params tp = {.prompt = s->p.prompt,
-                               .negative = s->p.negative,
-                               .width = s->p.width,
-                               .height = s->p.height,
-                               .frames = s->p.frames,
-                               .n_steps = s->p.steps,
-                               .shift = s->p.shift,
-                               .guidance = s->p.guidance_low};
+    struct wn_parts *parts = &s->model->parts;
+    struct wn_job_params jp;
+    struct wn_contexts contexts = {0};
+    enum wn_part dit = wn_checkpoint_dit(parts->checkpoint);
     int64_t dim[4];
-    wn_solver_find(s->p.solver, &tp.solver); /* names were checked when the parameters were resolved */
-    if (wn_precision_parse(s->p.precision, 0, "--precision", &tp.dit, err) ||
-        wn_precision_parse(s->p.t5_precision, 0, "--t5-precision", &tp.t5, err) ||
-        wn_precision_parse(s->p.vae_precision, 0, "--vae-precision", &tp.vae, err) ||
-        wn_parts_dit(&m->parts, err))
-        return err->code;
-    const struct wn_dit_config *cfg = wn_dit_config(m->parts.dit);
-    wn_t2v_latent_dims(&m->parts, s->p.width, s->p.height, s->p.frames, dim);
-    if (s->p.noise_file ? read_noise(s, dim, &in, err) : draw_noise(s, dim, &in, err)) goto done;
-    if (s->p.context_file && read_contexts(s, cfg->text_dim, &in, err)) goto done;
-    tp.noise = in.noise;
-    for (int i = 0; i < 2; i++) {
-        tp.context[i] = in.context[i];
-        tp.n_context[i] = in.n_context[i];
+    float *noise = NULL;
+    if (dit == WN_PART_COUNT) dit = WN_PART_DIT; /* whose lack is then told */
+    if (read_image(s, err) || job_params(s, &jp, err) || wn_parts_dit(parts, dit, err)) return err->code;
+    wn_latent_dims(parts, dit, s->p.width, s->p.height, s->p.frames, dim);
+    jp.noise = noise = (s->p.noise_file ? read_noise : draw_noise)(s, dim, err);
+    if (noise && s->p.context_file) {
+        read_contexts(s, &contexts, wn_dit_config(parts->dit[dit])->text_dim, err);
+        jp.contexts = &contexts;
     }
-    if (!wn_t2v_new(&s->job, &m->parts, &tp, &m->ctx->log, err) && tp.context[0])
-        wn_t2v_encode_text(s->job, err); /* while the contexts are in memory */
-done:
-    inputs_release(&in);
+    if (!err->code) wn_job_new(&s->job, parts, &jp, &s->model->ctx->log, err);
+    wn_contexts_release(&contexts);
+    wn_free(noise);
     return err->code;
 }
 
@@ -200,7 +239,7 @@ enum wan_status wan_session_new(struct wan_session **out, struct wan_model *mode
     *out = NULL;
     if (wan_gen_resolve(model, params, &p)) return model->ctx->err.code;
     struct wn_err *err = &model->ctx->err;
-    if (check_model(model, err) || check_params(&p, err)) return err->code;
+    if (check_model(model, &p, err) || check_params(&p, err)) return err->code;
     struct wan_session *s = wn_zalloc(sizeof *s);
     if (!s) return wn_fail_nomem(err, "a session", sizeof *s);
     s->model = model;
@@ -246,43 +285,53 @@ enum wan_status wan_session_encode_text(struct wan_session *s)
     struct wn_err *err = wn_enter(s->model->ctx);
     s->stage_start = now();
     report(s, "text", 0, 1);
-    if (!wn_t2v_encode_text(s->job, err)) report(s, "text", 1, 1);
+    if (!wn_job_encode_text(s->job, err)) report(s, "text", 1, 1);
+    return err->code;
+}
+
+enum wan_status wan_session_encode_image(struct wan_session *s)
+{
+    struct wn_err *err = wn_enter(s->model->ctx);
+    if (!s->image.pixels) return WAN_OK;
+    s->stage_start = now();
+    report(s, "image", 0, 1);
+    if (!wn_job_encode_image(s->job, err)) report(s, "image", 1, 1);
     return err->code;
 }
 
 int wan_session_n_steps(const struct wan_session *s)
 {
-    return wn_t2v_n_steps(s->job);
+    return wn_job_n_steps(s->job);
 }
 
 int wan_session_steps_done(const struct wan_session *s)
 {
-    return wn_t2v_steps_done(s->job);
+    return wn_job_steps_done(s->job);
 }
 
 enum wan_status wan_session_step(struct wan_session *s)
 {
     struct wn_err *err = wn_enter(s->model->ctx);
-    int n = wn_t2v_n_steps(s->job), i = wn_t2v_steps_done(s->job);
+    int n = wn_job_n_steps(s->job), i = wn_job_steps_done(s->job);
     if (i == 0) {
-        if (wan_session_encode_text(s)) return err->code;
+        if (wan_session_encode_text(s) || wan_session_encode_image(s)) return err->code;
         s->stage_start = now();
         report(s, "denoise", 0, n);
     }
-    if (!wn_t2v_step(s->job, err)) report(s, "denoise", i + 1, n);
+    if (!wn_job_step(s->job, err)) report(s, "denoise", i + 1, n);
     return err->code;
 }
 
 const float *wan_session_latents(const struct wan_session *s, int64_t dims[4])
 {
-    return wn_t2v_latents(s->job, dims);
+    return wn_job_latents(s->job, dims);
 }
 
 enum wan_status wan_session_save_latents(struct wan_session *s, const char *path)
 {
     struct wn_err *err = wn_enter(s->model->ctx);
     int64_t dim[4];
-    const float *x = wn_t2v_latents(s->job, dim);
+    const float *x = wn_job_latents(s->job, dim);
     struct wn_weight w = {.name = "latent", .type = WN_F32, .n_dims = 4, .data = x};
     memcpy(w.dim, dim, sizeof dim);
     w.bytes = (size_t)(dim[0] * dim[1] * dim[2] * dim[3]) * sizeof *x;
@@ -336,14 +385,14 @@ static enum wan_status run_sink(struct sink *k, struct wn_err *err)
 {
     struct wan_session *s = k->s;
     int64_t dim[4];
-    wn_t2v_latents(s->job, dim);
+    wn_job_latents(s->job, dim);
     k->n_latents = (int)dim[1];
     k->rgb = wn_alloc((size_t)s->p.width * (size_t)s->p.height * 3);
     if (!k->rgb)
         return wn_fail_nomem(err, "a frame", (unsigned long long)s->p.width * (unsigned)s->p.height * 3);
     s->stage_start = now();
     report(s, "decode", 0, k->n_latents);
-    wn_t2v_decode(s->job, on_frame, k, err);
+    wn_job_decode(s->job, on_frame, k, err);
     wn_free(k->rgb);
     k->rgb = NULL;
     return err->code;

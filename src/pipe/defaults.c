@@ -28,7 +28,6 @@ void wn_defaults_for(struct wn_defaults *d, const struct wn_checkpoint *ck)
                               .guidance_high = 5,
                               .negative = NEGATIVE,
                               .size_multiple = 16};
-    bool experts = wn_checkpoint_has_experts(ck);
     switch (ck->task) {
     case WN_TASK_T2V:
     case WN_TASK_UNKNOWN:
@@ -36,7 +35,7 @@ void wn_defaults_for(struct wn_defaults *d, const struct wn_checkpoint *ck)
             d->width = 832;
             d->height = 480;
         }
-        if (!experts) break;
+        if (!ck->a14b) break;
         d->steps = 40;
         d->shift = 12;
         d->guidance_low = 3;
@@ -45,7 +44,7 @@ void wn_defaults_for(struct wn_defaults *d, const struct wn_checkpoint *ck)
         break;
     case WN_TASK_I2V:
         d->steps = 40;
-        if (!experts) {
+        if (!ck->a14b) {
             d->negative = "镜头晃动，" NEGATIVE;
             break;
         }

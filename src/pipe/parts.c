@@ -4,25 +4,25 @@
 
 void wn_parts_init(struct wn_parts *p, const struct wn_checkpoint *checkpoint, struct wn_device *dev)
 {
-    *p = (struct wn_parts){.checkpoint = checkpoint, .dev = dev, .dit_part = WN_PART_DIT};
+    *p = (struct wn_parts){.checkpoint = checkpoint, .dev = dev};
 }
 
 void wn_parts_release(struct wn_parts *p)
 {
     wn_t5_free(p->t5);
-    wn_dit_free(p->dit);
+    for (int i = 0; i < WN_N_DITS; i++) wn_dit_free(p->dit[i]);
     wn_vae_free(p->vae);
-    wn_weights_close(p->t5_weights);
-    wn_weights_close(p->dit_weights);
-    wn_weights_close(p->vae_weights);
+    for (int i = 0; i < WN_PART_COUNT; i++) wn_weights_close(p->weights[i]);
     wn_tokenizer_close(p->tokenizer);
     *p = (struct wn_parts){0};
 }
 
-enum wan_status wn_parts_choose(struct wn_parts *p, const char *expert, struct wn_err *err)
+enum wan_status wn_parts_choose(const struct wn_parts *p, const char *expert, enum wn_part *which,
+                                struct wn_err *err)
 {
     const char *path = p->checkpoint->path;
     bool two = wn_checkpoint_has_experts(p->checkpoint);
+    *which = WN_PART_DIT;
     if (!expert && two)
         return wn_fail(err, WAN_EINVAL, "%s has two experts: say which with --expert high or --expert low",
                        path);
@@ -30,8 +30,14 @@ enum wan_status wn_parts_choose(struct wn_parts *p, const char *expert, struct w
     if (!two) return wn_fail(err, WAN_EINVAL, "--expert %s: %s has one transformer", expert, path);
     if (strcmp(expert, "high") && strcmp(expert, "low"))
         return wn_fail(err, WAN_EINVAL, "--expert '%s': must be high or low", expert);
-    p->dit_part = strcmp(expert, "high") ? WN_PART_DIT_LOW : WN_PART_DIT_HIGH;
+    *which = strcmp(expert, "high") ? WN_PART_DIT_LOW : WN_PART_DIT_HIGH;
     return WAN_OK;
+}
+
+enum wan_status wn_parts_weights(struct wn_parts *p, enum wn_part part, struct wn_err *err)
+{
+    if (p->weights[part]) return WAN_OK;
+    return wn_checkpoint_weights(p->checkpoint, part, &p->weights[part], err);
 }
 
 enum wan_status wn_parts_tokenizer(struct wn_parts *p, struct wn_err *err)
@@ -49,25 +55,29 @@ enum wan_status wn_parts_tokenizer(struct wn_parts *p, struct wn_err *err)
 enum wan_status wn_parts_t5(struct wn_parts *p, struct wn_err *err)
 {
     if (p->t5) return WAN_OK;
-    if (!p->t5_weights && wn_checkpoint_weights(p->checkpoint, WN_PART_T5, &p->t5_weights, err))
-        return err->code;
-    return wn_t5_new(&p->t5, p->dev, p->t5_weights, err);
+    if (wn_parts_weights(p, WN_PART_T5, err)) return err->code;
+    return wn_t5_new(&p->t5, p->dev, p->weights[WN_PART_T5], err);
 }
 
-enum wan_status wn_parts_dit(struct wn_parts *p, struct wn_err *err)
+enum wan_status wn_parts_dit(struct wn_parts *p, enum wn_part which, struct wn_err *err)
 {
     struct wn_dit_config config;
-    if (p->dit) return WAN_OK;
-    if (!p->dit_weights && wn_checkpoint_weights(p->checkpoint, p->dit_part, &p->dit_weights, err))
+    if (p->dit[which]) return WAN_OK;
+    if (wn_parts_weights(p, which, err) ||
+        wn_checkpoint_dit_config(p->checkpoint, which, p->weights[which], &config, err))
         return err->code;
-    if (wn_checkpoint_dit_config(p->checkpoint, p->dit_part, p->dit_weights, &config, err)) return err->code;
-    return wn_dit_new(&p->dit, p->dev, p->dit_weights, &config, err);
+    return wn_dit_new(&p->dit[which], p->dev, p->weights[which], &config, err);
 }
 
 enum wan_status wn_parts_vae(struct wn_parts *p, struct wn_err *err)
 {
     if (p->vae) return WAN_OK;
-    if (!p->vae_weights && wn_checkpoint_weights(p->checkpoint, WN_PART_VAE, &p->vae_weights, err))
-        return err->code;
-    return wn_vae_new(&p->vae, p->dev, p->vae_weights, err);
+    if (wn_parts_weights(p, WN_PART_VAE, err)) return err->code;
+    return wn_vae_new(&p->vae, p->dev, p->weights[WN_PART_VAE], err);
+}
+
+void wn_parts_rest(struct wn_parts *p, enum wn_part part)
+{
+    if (p->weights[part]) wn_weights_release_pages(p->weights[part]);
+    p->dev->table->trim(p->dev);
 }

@@ -43,7 +43,7 @@ static void open_fixture(struct fixture *f, int n_threads)
 {
     struct wn_err err = {0};
     open_checkpoint(f, TINY, n_threads);
-    wn_parts_dit(&f->parts, &err);
+    wn_parts_dit(&f->parts, WN_PART_DIT, &err);
     ok(&err);
 }
 
@@ -90,10 +90,10 @@ static void forward(struct fixture *f, enum wn_precision precision, const struct
     struct wn_exec ex = {.dev = f->dev, .precision = precision};
     struct wn_dit_grid grid;
     struct wn_dit_text *text;
-    wn_dit_grid_init(&grid, &ex, f->parts.dit, F, H, W, 0);
-    wn_dit_text_new(&text, &ex, f->parts.dit, n, context, rows);
+    wn_dit_grid_init(&grid, &ex, f->parts.dit[WN_PART_DIT], F, H, W, 0);
+    wn_dit_text_new(&text, &ex, f->parts.dit[WN_PART_DIT], n, context, rows);
     ok(&ex.err);
-    wn_dit_forward(&ex, f->parts.dit, &grid, text, H, W, seq, n, v);
+    wn_dit_forward(&ex, f->parts.dit[WN_PART_DIT], &grid, text, H, W, seq, n, v);
     ok(&ex.err);
     wn_dit_text_free(text);
     wn_dit_grid_release(&grid);

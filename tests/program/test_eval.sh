@@ -129,7 +129,10 @@ fails 1 nothere eval tokenize --tokenizer nothere --text x
 fails 2 'needs the name of a part' eval
 fails 2 'did you mean vae.decode?' eval vae-decode
 fails 2 'not available yet' eval clip -m "$tiny" -i x -o y
-fails 2 'not available yet' eval image --image x.png
+fails 2 '--size' eval image --image x.png --task i2v -o y
+fails 2 '--task' eval image --image x.png --size 64x64 -o y
+fails 2 "--task 'x'" eval image --image x.png --task x --size 64x64 -o y
+fails 1 nothere.png eval image --image nothere.png --task i2v --size 64x64 -o y
 fails 2 'needs -i' eval attention -o y
 fails 2 'needs -o' eval attention -i x
 fails 2 'needs -m' eval dit -i x -o y

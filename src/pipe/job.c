@@ -1,0 +1,365 @@
+#include "pipe/job.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { MASK_CHANNELS = 4 }; /* one for each pixel frame of a latent frame */
+
+/* Steps that one transformer does. */
+struct phase {
+    enum wn_part dit;
+    double guidance;
+    int end; /* first step after it */
+};
+
+struct wn_job {
+    struct wn_parts *parts;
+    struct wn_job_params p;
+    const struct wn_log *log;
+    int64_t dim[4]; /* z, F, h, w */
+    int64_t n;      /* their product */
+    float *input;   /* [in_dim, F, h, w]: the latents, then what the transformer is shown beside them */
+    float *x;       /* [n] the latents: the first channels of `input` */
+    float *v[2];    /* [n] velocities: conditional, unconditional */
+    struct wn_solver *solver;
+    struct phase phase[2];
+    int n_phases, current; /* current: the phase whose keys `text` holds */
+    struct wn_contexts contexts;
+    struct wn_dit_text *text;
+    struct wn_dit_grid grid;
+    bool has_condition; /* the image went into `input` */
+    float *first;       /* [z, h, w] what latent frame 0 is held to (TI2V), or NULL */
+    double *t;          /* [tokens] timesteps, with `first` */
+};
+
+void wn_latent_dims(const struct wn_parts *parts, enum wn_part which, int width, int height, int frames,
+                    int64_t dim[4])
+{
+    int stride = wn_vae_stride_of(parts->checkpoint->vae_kind);
+    dim[0] = wn_dit_config(parts->dit[which])->out_dim;
+    dim[1] = (frames - 1) / WN_VAE_STRIDE_T + 1;
+    dim[2] = height / stride;
+    dim[3] = width / stride;
+}
+
+static struct wn_exec make_exec(const struct wn_job *j, enum wn_precision precision)
+{
+    return (struct wn_exec){.dev = j->parts->dev, .precision = precision, .log = j->log};
+}
+
+/* Hand an exec's failure to the caller. */
+static enum wan_status take_err(struct wn_exec *ex, struct wn_err *err)
+{
+    return ex->err.code ? wn_fail(err, ex->err.code, "%s", ex->err.text) : WAN_OK;
+}
+
+static const struct wn_dit_config *config_of(const struct wn_job *j, int phase)
+{
+    return wn_dit_config(j->parts->dit[j->phase[phase].dit]);
+}
+
+static int64_t plane(const struct wn_job *j)
+{
+    return j->dim[2] * j->dim[3];
+}
+
+/* ---- start ---- */
+
+/* Which transformer does which steps: the high-noise expert those whose timestep has not fallen below the
+ * boundary. */
+static void plan_phases(struct wn_job *j)
+{
+    const double *t = wn_solver_timesteps(j->solver);
+    int n = j->p.n_steps, switch_at = 0;
+    if (!wn_checkpoint_has_experts(j->parts->checkpoint)) {
+        j->phase[j->n_phases++] = (struct phase){WN_PART_DIT, j->p.guidance_low, n};
+        return;
+    }
+    while (switch_at < n && t[switch_at] >= j->p.boundary * 1000) switch_at++;
+    if (switch_at > 0)
+        j->phase[j->n_phases++] = (struct phase){WN_PART_DIT_HIGH, j->p.guidance_high, switch_at};
+    if (switch_at < n) j->phase[j->n_phases++] = (struct phase){WN_PART_DIT_LOW, j->p.guidance_low, n};
+}
+
+/* Two experts must be able to take turns. */
+static enum wan_status open_dits(struct wn_job *j, struct wn_err *err)
+{
+    for (int i = 0; i < j->n_phases; i++)
+        if (wn_parts_dit(j->parts, j->phase[i].dit, err)) return err->code;
+    const struct wn_dit_config *a = config_of(j, 0), *b = config_of(j, j->n_phases - 1);
+    if (a->in_dim != b->in_dim || a->out_dim != b->out_dim || a->text_len != b->text_len ||
+        a->text_dim != b->text_dim || a->dim / a->n_heads != b->dim / b->n_heads)
+        return wn_fail(err, WAN_EFORMAT,
+                       "%s: the two experts do not fit each other: channels, text or head width differ",
+                       j->parts->checkpoint->path);
+    return WAN_OK;
+}
+
+/* Does the transformer want mask and latents of the image as further channels? */
+static bool concatenates(const struct wn_job *j)
+{
+    return config_of(j, 0)->in_dim == 2 * j->dim[0] + MASK_CHANNELS;
+}
+
+static enum wan_status check_condition(const struct wn_job *j, struct wn_err *err)
+{
+    const struct wn_dit_config *c = config_of(j, 0);
+    const char *path = j->parts->checkpoint->path;
+    if (c->in_dim != c->out_dim && !concatenates(j))
+        return wn_fail(err, WAN_EUNSUPPORTED,
+                       "%s: a transformer of %lld channels in and %lld out is of no kind that is known", path,
+                       (long long)c->in_dim, (long long)c->out_dim);
+    if (concatenates(j) && !j->p.image) return wn_fail(err, WAN_EINVAL, "%s needs a first image", path);
+    if (j->p.image && !concatenates(j) && j->parts->checkpoint->task != WN_TASK_TI2V)
+        return wn_fail(err, WAN_EINVAL, "%s takes no image", path);
+    return WAN_OK;
+}
+
+static enum wan_status alloc_latents(struct wn_job *j, struct wn_err *err)
+{
+    wn_latent_dims(j->parts, j->phase[0].dit, j->p.width, j->p.height, j->p.frames, j->dim);
+    int64_t F_plane = j->dim[1] * plane(j), n_in = config_of(j, 0)->in_dim * F_plane;
+    j->n = j->dim[0] * F_plane;
+    bool guided = false;
+    for (int i = 0; i < j->n_phases; i++) guided |= j->phase[i].guidance != 1;
+    j->input = j->x = wn_alloc_n((size_t)n_in, sizeof *j->x);
+    j->v[0] = wn_alloc_n((size_t)j->n, sizeof *j->x);
+    if (guided) j->v[1] = wn_alloc_n((size_t)j->n, sizeof *j->x);
+    if (!j->x || !j->v[0] || (guided && !j->v[1]))
+        return wn_fail_nomem(err, "the latents", (unsigned long long)(n_in + 2 * j->n) * sizeof *j->x);
+    memcpy(j->x, j->p.noise, (size_t)j->n * sizeof *j->x);
+    return WAN_OK;
+}
+
+static enum wan_status take_contexts(struct wn_job *j, struct wn_err *err)
+{
+    const struct wn_contexts *c = j->p.contexts;
+    j->p.contexts = NULL;
+    return c ? wn_contexts_copy(&j->contexts, c, err) : WAN_OK;
+}
+
+enum wan_status wn_job_new(struct wn_job **out, struct wn_parts *parts, const struct wn_job_params *params,
+                           const struct wn_log *log, struct wn_err *err)
+{
+    *out = NULL;
+    struct wn_job *j = wn_zalloc(sizeof *j);
+    if (!j) return wn_fail_nomem(err, "a job", sizeof *j);
+    *j = (struct wn_job){.parts = parts, .p = *params, .log = log};
+    struct wn_solver *schedule;
+    if (!wn_solver_new(&schedule, params->solver, params->n_steps, params->shift, 0, err)) {
+        j->solver = schedule;
+        plan_phases(j);
+        wn_solver_free(schedule);
+        j->solver = NULL;
+        if (!open_dits(j, err) && !alloc_latents(j, err) && !check_condition(j, err) &&
+            !take_contexts(j, err))
+            wn_solver_new(&j->solver, params->solver, params->n_steps, params->shift, j->n, err);
+    }
+    if (err->code)
+        wn_job_free(j);
+    else
+        *out = j;
+    return err->code;
+}
+
+void wn_job_free(struct wn_job *j)
+{
+    if (!j) return;
+    wn_dit_text_free(j->text);
+    wn_dit_grid_release(&j->grid);
+    wn_contexts_release(&j->contexts);
+    wn_solver_free(j->solver);
+    for (int i = 0; i < 2; i++) wn_free(j->v[i]);
+    wn_free(j->input);
+    wn_free(j->first);
+    wn_free(j->t);
+    wn_free(j);
+}
+
+/* ---- text ---- */
+
+enum wan_status wn_job_encode_text(struct wn_job *j, struct wn_err *err)
+{
+    if (j->contexts.rows[0]) return WAN_OK;
+    const char *prompt[2] = {j->p.prompt, j->p.negative};
+    const struct wn_dit_config *c = config_of(j, 0);
+    if (wn_parts_t5(j->parts, err)) return err->code;
+    int64_t width = wn_t5_width(j->parts->t5);
+    if (width != c->text_dim)
+        return wn_fail(err, WAN_EFORMAT, "%s: the text encoder is %lld wide, the transformer takes %lld",
+                       wn_weights_path(j->parts->weights[WN_PART_T5]), (long long)width,
+                       (long long)c->text_dim);
+    return wn_encode_prompts(&j->contexts, j->parts, prompt, j->v[1] ? 2 : 1, c->text_len, j->p.t5, j->log,
+                             err);
+}
+
+/* ---- image ---- */
+
+/* Channels after the latents: a mask that is 1 on the first frame, then the latents of that frame and grey.
+ */
+static void encode_beside(struct wn_job *j, struct wn_exec *ex)
+{
+    int64_t F_plane = j->dim[1] * plane(j);
+    float *mask = j->input + j->n;
+    memset(mask, 0, (size_t)(MASK_CHANNELS * F_plane) * sizeof *mask);
+    for (int c = 0; c < MASK_CHANNELS; c++)
+        for (int64_t i = 0; i < plane(j); i++) mask[c * F_plane + i] = 1;
+    wn_encode_frames(ex, j->parts->vae, j->p.image, 1, j->p.frames, j->p.height, j->p.width,
+                     mask + MASK_CHANNELS * F_plane);
+}
+
+/* Latent frame 0 becomes, and after every step is again, that of the image. */
+static void hold_first(struct wn_job *j)
+{
+    if (!j->first) return;
+    for (int64_t c = 0; c < j->dim[0]; c++)
+        memcpy(j->x + c * j->dim[1] * plane(j), j->first + c * plane(j), (size_t)plane(j) * sizeof *j->x);
+}
+
+static void encode_first(struct wn_job *j, struct wn_exec *ex)
+{
+    int64_t tokens = j->dim[1] * (j->dim[2] / 2) * (j->dim[3] / 2);
+    float *first = wn_alloc_n((size_t)(j->dim[0] * plane(j)), sizeof *first);
+    j->t = wn_alloc_n((size_t)tokens, sizeof *j->t);
+    if (!first || !j->t)
+        wn_fail_nomem(&ex->err, "the first frame",
+                      (unsigned long long)(j->dim[0] * plane(j)) * sizeof *first);
+    wn_encode_frames(ex, j->parts->vae, j->p.image, 1, 1, j->p.height, j->p.width, first);
+    if (wn_ok(ex))
+        j->first = first;
+    else
+        wn_free(first);
+    hold_first(j);
+}
+
+enum wan_status wn_job_encode_image(struct wn_job *j, struct wn_err *err)
+{
+    if (!j->p.image || j->has_condition) return WAN_OK;
+    if (wn_parts_vae(j->parts, err)) return err->code;
+    if (wn_vae_z(j->parts->vae) != j->dim[0])
+        return wn_fail(err, WAN_EFORMAT, "%s: a VAE of %lld channels, the transformer takes %lld",
+                       wn_weights_path(j->parts->weights[WN_PART_VAE]), (long long)wn_vae_z(j->parts->vae),
+                       (long long)j->dim[0]);
+    struct wn_exec ex = make_exec(j, j->p.vae);
+    (concatenates(j) ? encode_beside : encode_first)(j, &ex);
+    wn_parts_rest(j->parts, WN_PART_VAE);
+    j->has_condition = wn_ok(&ex);
+    return take_err(&ex, err);
+}
+
+/* ---- denoising ---- */
+
+int wn_job_n_steps(const struct wn_job *j)
+{
+    return j->p.n_steps;
+}
+
+int wn_job_steps_done(const struct wn_job *j)
+{
+    return wn_solver_next(j->solver);
+}
+
+const float *wn_job_latents(const struct wn_job *j, int64_t dim[4])
+{
+    memcpy(dim, j->dim, sizeof j->dim);
+    return j->x;
+}
+
+/* Sequences of a forward: without guidance the unconditional pass would have no effect. */
+static int n_sequences(const struct wn_job *j)
+{
+    return j->phase[j->current].guidance == 1 ? 1 : 2;
+}
+
+/* Keys and values of the text for the transformer of step i; those of the one before it go. */
+static enum wan_status enter_phase(struct wn_job *j, int i, struct wn_err *err)
+{
+    int phase = 0;
+    while (i >= j->phase[phase].end) phase++;
+    if (phase != j->current) {
+        wn_dit_text_free(j->text);
+        j->text = NULL;
+        wn_parts_rest(j->parts, j->phase[j->current].dit);
+        j->current = phase;
+    }
+    if (j->text) return WAN_OK;
+    struct wn_exec ex = make_exec(j, j->p.dit);
+    wn_dit_text_new(&j->text, &ex, j->parts->dit[j->phase[phase].dit], n_sequences(j),
+                    (const float *const *)j->contexts.rows, j->contexts.n);
+    return take_err(&ex, err);
+}
+
+static enum wan_status prepare(struct wn_job *j, int i, struct wn_err *err)
+{
+    if (wn_job_encode_text(j, err) || wn_job_encode_image(j, err) || enter_phase(j, i, err)) return err->code;
+    if (wn_has(j->grid.rope)) return WAN_OK;
+    struct wn_exec ex = make_exec(j, j->p.dit);
+    wn_dit_grid_init(&j->grid, &ex, j->parts->dit[j->phase[j->current].dit], j->dim[1], j->dim[2], j->dim[3],
+                     0);
+    return take_err(&ex, err);
+}
+
+/* Timesteps of step i: one, or one for each token where the first frame is clean already. */
+static struct wn_dit_sequence sequence(const struct wn_job *j, int i)
+{
+    const double *t = wn_solver_timesteps(j->solver) + i;
+    struct wn_dit_sequence seq = {.x = j->input, .t = t, .n_t = 1};
+    if (!j->first) return seq;
+    int64_t of_frame = j->grid.H * j->grid.W, tokens = j->grid.F * of_frame;
+    for (int64_t k = 0; k < tokens; k++) j->t[k] = k < of_frame ? 0 : *t;
+    seq.t = j->t;
+    seq.n_t = tokens;
+    return seq;
+}
+
+/* v[0] becomes v_u + guidance (v_c - v_u). */
+static void guide(const struct wn_job *j)
+{
+    float g = (float)j->phase[j->current].guidance, *c = j->v[0];
+    const float *u = j->v[1];
+    for (int64_t i = 0; i < j->n; i++) c[i] = u[i] + g * (c[i] - u[i]);
+}
+
+static enum wan_status check_latents(const struct wn_job *j, int step, struct wn_err *err)
+{
+    bool any = false;
+    for (int64_t i = 0; i < j->n; i++) {
+        if (!isfinite(j->x[i]))
+            return wn_fail(err, WAN_ENUMERIC, "step %d of %d gave a latent that is not a finite number",
+                           step + 1, j->p.n_steps);
+        any |= j->x[i] != 0;
+    }
+    return any ? WAN_OK
+               : wn_fail(err, WAN_ENUMERIC, "step %d of %d gave latents that are all zero", step + 1,
+                         j->p.n_steps);
+}
+
+enum wan_status wn_job_step(struct wn_job *j, struct wn_err *err)
+{
+    int i = wn_job_steps_done(j);
+    if (i >= j->p.n_steps) return wn_fail(err, WAN_EINVAL, "all %d steps are done", j->p.n_steps);
+    if (prepare(j, i, err)) return err->code;
+    struct wn_exec ex = make_exec(j, j->p.dit);
+    const struct wn_dit_sequence one = sequence(j, i), seq[2] = {one, one};
+    wn_dit_forward(&ex, j->parts->dit[j->phase[j->current].dit], &j->grid, j->text, j->dim[2], j->dim[3], seq,
+                   n_sequences(j), j->v);
+    if (take_err(&ex, err)) return err->code;
+    if (n_sequences(j) == 2) guide(j);
+    if (wn_solver_step(j->solver, i, j->x, j->v[0], err)) return err->code;
+    hold_first(j);
+    return check_latents(j, i, err);
+}
+
+/* ---- decoding ---- */
+
+enum wan_status wn_job_decode(struct wn_job *j, wn_frame_fn *frame, void *ctx, struct wn_err *err)
+{
+    if (wn_parts_vae(j->parts, err)) return err->code;
+    for (int i = 0; i < j->n_phases; i++) wn_parts_rest(j->parts, j->phase[i].dit);
+    struct wn_exec ex = make_exec(j, j->p.vae);
+    wn_decode_latents(&ex, j->parts->vae, j->x, j->dim, frame, ctx);
+    j->parts->dev->table->trim(j->parts->dev);
+    return take_err(&ex, err);
+}

@@ -1,0 +1,55 @@
+/* One video from a prompt, and from an image where the model takes one: contexts -> denoised latents ->
+ * frames. Serves Wan2.1 T2V and Wan2.2 T2V-A14B, I2V-A14B and TI2V-5B. */
+#ifndef WN_PIPE_JOB_H
+#define WN_PIPE_JOB_H
+
+#include "pipe/frames.h"
+#include "pipe/parts.h"
+#include "pipe/prompt.h"
+#include "sample/solver.h"
+
+/* Everything resolved: no defaults here. Pointers are borrowed until the job is made, texts and image for its
+ * life. */
+struct wn_job_params {
+    const char *prompt, *negative; /* UTF-8; not needed with `contexts` */
+    int width, height, frames;     /* multiples of the model's size step and 1 + 4 n */
+    int n_steps;
+    enum wn_solver_kind solver;
+    double shift;
+    double guidance_low, guidance_high; /* one transformer: low */
+    double boundary;    /* noise level from which the high-noise expert is used; not looked at with one
+                           transformer */
+    const float *noise; /* [z, F, h, w] to start from */
+    const float *image; /* [3, height, width] in [-1, 1]: the first frame, or NULL */
+    const struct wn_contexts *contexts; /* instead of the text encoder, or NULL */
+    enum wn_precision dit, t5, vae;
+};
+
+struct wn_job;
+
+/* Latent extents [z, F, h, w] for a size: z comes from the transformer `which`, which must be open, the
+ * stride from the kind of VAE that goes with it. */
+void wn_latent_dims(const struct wn_parts *parts, enum wn_part which, int width, int height, int frames,
+                    int64_t dim[4]);
+
+/* Opens the transformers that the steps will need, so that a missing or misshapen one shows now. */
+enum wan_status wn_job_new(struct wn_job **job, struct wn_parts *parts, const struct wn_job_params *params,
+                           const struct wn_log *log, struct wn_err *err);
+void wn_job_free(struct wn_job *job); /* NULL is fine */
+
+/* Contexts of prompt and negative prompt. Opens tokenizer and text encoder as needed. Once is enough. */
+enum wan_status wn_job_encode_text(struct wn_job *job, struct wn_err *err);
+/* Latents of the first frame; nothing to do without an image. Opens the VAE. Once is enough. */
+enum wan_status wn_job_encode_image(struct wn_job *job, struct wn_err *err);
+/* The next denoising step (after text and image, where that has not been done). NaN, infinities or all zeros
+ * in the result are WAN_ENUMERIC. Where the experts change, the pages of the one that is done are given back.
+ */
+enum wan_status wn_job_step(struct wn_job *job, struct wn_err *err);
+int wn_job_n_steps(const struct wn_job *job);
+int wn_job_steps_done(const struct wn_job *job);
+const float *wn_job_latents(const struct wn_job *job, int64_t dim[4]); /* normalised */
+
+/* Frames of the latents as they are now, in order. A status from the callback ends the decode. */
+enum wan_status wn_job_decode(struct wn_job *job, wn_frame_fn *frame, void *ctx, struct wn_err *err);
+
+#endif
