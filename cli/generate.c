@@ -19,7 +19,9 @@ struct generate {
     struct wan_gen_params params;
     struct wan_model_params model_params;
     const char *output;
-    int plan, resume;            /* not available yet */
+    int resume;
+    int plan;                    /* not available yet */
+    char state[4096];            /* file in which the run is kept while it is not done */
     char prompt[MAX_PROMPT + 1]; /* where it came from standard input */
     char default_output[320];    /* 50 characters of at most 4 bytes, the seed, a number */
     struct wan_context *ctx;
@@ -34,6 +36,8 @@ static struct opt_set generate_options(struct generate *g, struct opt *opts)
     struct wan_model_params *m = &g->model_params;
     const struct opt own[] = {
         {"model", "m ckpt_dir", OPT_STRING, &m->path, 0, 0, "folder", "Wan2.1-T2V-1.3B", "checkpoint folder"},
+        {"resume", NULL, OPT_FLAG, &g->resume, 0, 0, "", "",
+         "go on with a run of this output that was stopped, if there is one"},
         {"high", NULL, OPT_STRING, &m->high, 0, 0, "file", "high_noise.safetensors",
          "transformer of the noisy steps, instead of the one in the folder"},
         {"low", NULL, OPT_STRING, &m->low, 0, 0, "file", "low_noise.safetensors",
@@ -48,7 +52,6 @@ static struct opt_set generate_options(struct generate *g, struct opt *opts)
     };
     const struct opt hidden[] = {
         {"plan", NULL, OPT_FLAG, &g->plan, 0, 0, NULL, NULL, NULL},
-        {"resume", NULL, OPT_FLAG, &g->resume, 0, 0, NULL, NULL, NULL},
     };
     size_t n_table, n = 0;
     const struct wan_option *table = wan_gen_options(&n_table);
@@ -152,8 +155,9 @@ static void default_frames(struct generate *g)
 
 static int check_arguments(struct generate *g)
 {
-    const char *missing = g->plan ? "plan" : g->resume ? "resume" : NULL;
-    if (missing) return ui_fail(EXIT_USAGE, "--%s is not available yet", missing);
+    if (g->plan) return ui_fail(EXIT_USAGE, "--plan is not available yet");
+    if (g->resume && !g->output && !g->params.latents_file)
+        return ui_fail(EXIT_USAGE, "--resume needs the -o or --save-latents of the run that was stopped");
     if (!names_model(g)) return ui_fail(EXIT_USAGE, "wan generate needs -m MODEL, a checkpoint folder");
     default_frames(g);
     return check_prompt(g);
@@ -189,9 +193,8 @@ static void choose_output(struct generate *g, const struct wan_gen_params *p)
 
 static enum wan_status denoise(struct generate *g)
 {
-    enum wan_status status = wan_session_encode_text(g->session);
+    enum wan_status status = WAN_OK;
     int n = wan_session_n_steps(g->session);
-    if (!status) status = wan_session_encode_image(g->session);
     while (!status && wan_session_steps_done(g->session) < n) status = wan_session_step(g->session);
     if (!status && g->params.latents_file)
         status = wan_session_save_latents(g->session, g->params.latents_file);
@@ -234,29 +237,55 @@ static double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int run(struct generate *g)
+/* Where the state of this run is kept: beside the output, or beside the latents. */
+static int name_state(struct generate *g)
 {
-    double start = seconds_now();
-    int code = run_context(&g->ctx, &g->run);
-    if (code) return code;
+    const char *beside = g->output ? g->output : g->params.latents_file;
+    int n = snprintf(g->state, sizeof g->state, "%s.resume", beside);
+    return n < (int)sizeof g->state ? 0 : ui_fail(EXIT_USAGE, "the name of the output is too long");
+}
+
+static int open_session(struct generate *g)
+{
+    int code;
+    if (g->resume) {
+        if ((code = name_state(g))) return code;
+        g->params.resume_file = g->state;
+    }
     enum wan_status status = g->output ? wan_output_check(g->ctx, g->output, g->params.frames) : WAN_OK;
     if (status) return ui_fail_status(status == WAN_EUNSUPPORTED ? WAN_EINVAL : status, g->ctx, EXIT_USAGE);
     status = wan_model_open_parts(&g->model, g->ctx, &g->model_params);
     if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
-    bool from_files = g->params.noise_file || g->params.context_file;
+    bool from_files = g->params.noise_file || g->params.context_file || g->resume;
     struct wan_gen_params resolved;
     status = wan_gen_resolve(g->model, &g->params, &resolved);
     if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
     status = wan_session_new(&g->session, g->model, &resolved);
     if (status) return ui_fail_status(status, g->ctx, from_files ? EXIT_ERROR : EXIT_USAGE);
-    const struct wan_gen_params *p = wan_session_params(g->session);
-    bool decode = g->output || !g->params.latents_file;
-    if (!g->output && decode) choose_output(g, p);
-    say_plan(g, p);
+    if (!g->output && !g->params.latents_file) choose_output(g, wan_session_params(g->session));
+    if ((code = name_state(g))) return code;
+    if (!g->resume && !access(g->state, F_OK))
+        ui_note("%s: a run that was stopped is replaced; --resume would have gone on with it", g->state);
+    status = wan_session_keep_state(g->session, g->state);
+    return status ? ui_fail_status(status, g->ctx, EXIT_ERROR) : 0;
+}
+
+static int run(struct generate *g)
+{
+    double start = seconds_now();
+    int code = run_context(&g->ctx, &g->run);
+    if (!code) code = open_session(g);
+    if (code) return code;
+    say_plan(g, wan_session_params(g->session));
     wan_session_on_progress(g->session, ui_progress, NULL);
-    status = denoise(g);
+    bool decode = g->output != NULL;
+    enum wan_status status = denoise(g);
     if (!status && decode) status = wan_session_write(g->session, g->output);
+    if (status == WAN_ECANCELED && wan_session_steps_done(g->session) > 0)
+        ui_note("the same command with --resume -o %s goes on after step %d", decode ? g->output : "FILE",
+                wan_session_steps_done(g->session));
     if (status) return ui_fail_status(status, g->ctx, EXIT_ERROR);
+    wan_session_drop_state(g->session);
     if (g->params.latents_file) ui_note("wrote  %s", g->params.latents_file);
     if (decode) ui_note("wrote  %s", g->output);
     ui_note("took   %s, peak memory %s (%s with mapped files)", ui_seconds(seconds_now() - start).s,

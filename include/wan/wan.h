@@ -122,6 +122,7 @@ struct wan_gen_params {
     const char *noise_file;   /* safetensors with `noise` [C, F, H, W]: instead of the seed */
     const char *context_file; /* safetensors with `context`, `context_null`: instead of the text encoder */
     const char *latents_file; /* write `latent`, normalised, here */
+    const char *resume_file;  /* go on from the state kept here, if the file exists */
     const char *precision;    /* "f32": every part; "f32x", "bf16": the transformer, T5 and VAE in f32x */
     const char *t5_precision, *vae_precision;
     int strict; /* 1: a size or frame count that must be moved is an error */
@@ -173,6 +174,12 @@ struct wan_progress {
     double seconds_left; /* of this stage, estimated; negative: unknown */
     size_t memory;       /* bytes held by the library */
 };
+
+/* Save what the run needs to go on after every step, in the background, in this file (a safetensors file of a few
+ * latents). The file is left when the session is freed, for another one with .resume_file; wan_session_drop_state
+ * removes it. A save that fails is a warning in the log. */
+WAN_API enum wan_status wan_session_keep_state(struct wan_session *s, const char *path);
+WAN_API void wan_session_drop_state(struct wan_session *s);
 
 /* The parameters are copied and resolved, the image is read, and with it the size is known. */
 WAN_API enum wan_status wan_session_new(struct wan_session **s, struct wan_model *model,

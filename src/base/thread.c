@@ -153,3 +153,40 @@ bool wn_pool_run(struct wn_pool *p, int64_t n_tasks, void (*fn)(void *, int64_t,
     }
     return !atomic_load(&p->stop);
 }
+
+/* ---- one thread ---- */
+
+struct wn_thread {
+    pthread_t id;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void *thread_main(void *arg)
+{
+    struct wn_thread *t = arg;
+    t->fn(t->arg);
+    return NULL;
+}
+
+enum wan_status wn_thread_start(struct wn_thread **out, void (*fn)(void *arg), void *arg, struct wn_err *err)
+{
+    *out = NULL;
+    struct wn_thread *t = wn_zalloc(sizeof *t);
+    if (!t) return wn_fail_nomem(err, "a thread", sizeof *t);
+    t->fn = fn;
+    t->arg = arg;
+    if (pthread_create(&t->id, NULL, thread_main, t)) {
+        wn_free(t);
+        return wn_fail(err, WAN_ENOMEM, "cannot start a thread");
+    }
+    *out = t;
+    return WAN_OK;
+}
+
+void wn_thread_join(struct wn_thread *t)
+{
+    if (!t) return;
+    pthread_join(t->id, NULL);
+    wn_free(t);
+}

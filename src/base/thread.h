@@ -23,6 +23,12 @@ void wn_pool_set_cancel(struct wn_pool *pool, int (*cancelled)(void *ctx), void 
 bool wn_pool_run(struct wn_pool *pool, int64_t n_tasks, void (*fn)(void *arg, int64_t task, int thread),
                  void *arg);
 
+/* A thread for work in the background. */
+struct wn_thread;
+enum wan_status wn_thread_start(struct wn_thread **thread, void (*fn)(void *arg), void *arg,
+                                struct wn_err *err);
+void wn_thread_join(struct wn_thread *thread); /* waits for fn to return; NULL is fine */
+
 int wn_cpu_count(void); /* cores this process may run on */
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/mem.h"
 #include "io/json.h"
 #include "io/set.h"
@@ -364,4 +365,25 @@ size_t wn_weights_n_bytes(const struct wn_weights *w)
 void wn_weights_release_pages(const struct wn_weights *w)
 {
     for (size_t i = 0; i < w->n_maps; i++) wn_map_release_pages(&w->map[i], 0, w->map[i].size);
+}
+
+uint64_t wn_weights_fingerprint(const struct wn_weights *w)
+{
+    enum { WINDOW = 64 };
+    struct wn_digest d = {0};
+    for (size_t i = 0; i < w->n; i++) {
+        const struct wn_weight *t = &w->item[i];
+        const char *data = t->data;
+        wn_digest_add_text(&d, t->name);
+        wn_digest_add_text(&d, wn_dtype_name(t->type));
+        wn_digest_add(&d, t->dim, (size_t)t->n_dims * sizeof *t->dim);
+        if (t->bytes <= 3 * WINDOW) {
+            wn_digest_add(&d, data, t->bytes);
+            continue;
+        }
+        wn_digest_add(&d, data, WINDOW);
+        wn_digest_add(&d, data + t->bytes / 2, WINDOW);
+        wn_digest_add(&d, data + t->bytes - WINDOW, WINDOW);
+    }
+    return d.value;
 }

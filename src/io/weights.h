@@ -42,6 +42,9 @@ const char *wn_weights_path(const struct wn_weights *w);
 const char *wn_weights_metadata(const struct wn_weights *w, const char *key);
 int64_t wn_weights_n_elems(const struct wn_weights *w); /* parameters in all */
 size_t wn_weights_n_bytes(const struct wn_weights *w);  /* bytes of tensor data mapped */
+/* Tells sets of weights apart without reading them whole: names, types, shapes, and a few bytes from the
+ * beginning, middle and end of every tensor. */
+uint64_t wn_weights_fingerprint(const struct wn_weights *w);
 /* Pages of all tensors may leave this process (they stay in the page cache): between the experts of a run,
  * after T5. */
 void wn_weights_release_pages(const struct wn_weights *w);

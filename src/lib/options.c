@@ -32,6 +32,8 @@ static const struct wan_option options[] = {
      "tensors `context` and `context_null` [n, width] instead of the text encoder"},
     {"save-latents", NULL, WAN_OPT_STRING, AT(latents_file), 0, 0, "file", "latents.safetensors",
      "write tensor `latent`, normalised, as it goes into the VAE decoder"},
+    {"resume-from", NULL, WAN_OPT_STRING, AT(resume_file), 0, 0, "file", "kite.mp4.resume",
+     "go on from the state of a run kept in this file, if it exists"},
     {"precision", NULL, WAN_OPT_STRING, AT(precision), 0, 0, "", "bf16",
      "f32: every part in float32; f32x: float32-grade; bf16: the transformer, with T5 and VAE in f32x"},
     {"t5-precision", NULL, WAN_OPT_STRING, AT(t5_precision), 0, 0, "", "f32x",

@@ -6,23 +6,11 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "lib/model.h"
+#include "base/digest.h"
+#include "lib/session.h"
 #include "media/pixels.h"
 #include "media/png.h"
 #include "media/video.h"
-#include "pipe/image.h"
-#include "pipe/job.h"
-
-struct wan_session {
-    struct wan_model *model;
-    struct wan_gen_params p;     /* resolved; its strings are ours */
-    struct wn_input_image image; /* of the first frame; none: zeroed */
-    struct wn_job *job;
-    void (*progress)(void *user, const struct wan_progress *p);
-    void *progress_user;
-    double start;       /* of the session */
-    double stage_start; /* of the stage in progress */
-};
 
 static double now(void)
 {
@@ -63,6 +51,7 @@ static enum wan_status own_strings(struct wan_gen_params *p, struct wn_err *err)
 void wan_session_free(struct wan_session *s)
 {
     if (!s) return;
+    wn_state_end(s, false);
     wn_job_free(s->job);
     wn_input_image_release(&s->image);
     for (size_t i = 0; i < n_options(); i++) {
@@ -104,7 +93,7 @@ static float *read_noise(struct wan_session *s, const int64_t dim[4], struct wn_
 static float *draw_noise(struct wan_session *s, const int64_t dim[4], struct wn_err *err)
 {
     int64_t n = dim[0] * dim[1] * dim[2] * dim[3];
-    if (s->p.seed == WAN_UNSET_I64) {
+    if (s->p.seed == WAN_UNSET_I64 && !(s->p.resume_file && wn_state_seed(s->p.resume_file, &s->p.seed))) {
         s->p.seed = random_seed();
         wn_logf(&s->model->ctx->log, WN_LOG_NOTICE, "seed %" PRId64, s->p.seed);
     }
@@ -132,6 +121,8 @@ static enum wan_status read_contexts(struct wan_session *s, struct wn_contexts *
         if (a.dims[1] != width)
             wn_fail(err, WAN_EINVAL, "%s: '%s' is %" PRId64 " wide, the transformer takes %" PRId64,
                     s->p.context_file, names[i], a.dims[1], width);
+        else
+            wn_digest_add(&s->context, c->rows[i], sizeof(float) * (size_t)(c->n[i] * width));
     }
     if (err->code == WAN_EINVAL) wn_err_prefix(err, "%s", s->p.context_file);
     wn_weights_close(t.file);
@@ -222,11 +213,12 @@ static enum wan_status make_job(struct wan_session *s, struct wn_err *err)
     if (read_image(s, err) || job_params(s, &jp, err) || wn_parts_dit(parts, dit, err)) return err->code;
     wn_latent_dims(parts, dit, s->p.width, s->p.height, s->p.frames, dim);
     jp.noise = noise = (s->p.noise_file ? read_noise : draw_noise)(s, dim, err);
+    if (noise) wn_digest_add(&s->noise, noise, sizeof *noise * (size_t)(dim[0] * dim[1] * dim[2] * dim[3]));
     if (noise && s->p.context_file) {
         read_contexts(s, &contexts, wn_dit_config(parts->dit[dit])->text_dim, err);
         jp.contexts = &contexts;
     }
-    if (!err->code) wn_job_new(&s->job, parts, &jp, &s->model->ctx->log, err);
+    if (!err->code && !wn_job_new(&s->job, parts, &jp, &s->model->ctx->log, err)) wn_state_resume(s, err);
     wn_contexts_release(&contexts);
     wn_free(noise);
     return err->code;
@@ -271,20 +263,27 @@ static void report(struct wan_session *s, const char *stage, int step, int n_ste
 {
     if (!s->progress) return;
     double t = now(), spent = t - s->stage_start;
+    int first = s->stage_first;
     struct wan_progress p = {.stage = stage,
                              .step = step,
                              .n_steps = n_steps,
                              .seconds = t - s->start,
-                             .seconds_left = step > 0 ? spent / step * (n_steps - step) : -1,
+                             .seconds_left = step > first ? spent / (step - first) * (n_steps - step) : -1,
                              .memory = wn_mem_used()};
     s->progress(s->progress_user, &p);
+}
+
+static void begin_stage(struct wan_session *s, const char *stage, int first, int n_steps)
+{
+    s->stage_start = now();
+    s->stage_first = first;
+    report(s, stage, first, n_steps);
 }
 
 enum wan_status wan_session_encode_text(struct wan_session *s)
 {
     struct wn_err *err = wn_enter(s->model->ctx);
-    s->stage_start = now();
-    report(s, "text", 0, 1);
+    begin_stage(s, "text", 0, 1);
     if (!wn_job_encode_text(s->job, err)) report(s, "text", 1, 1);
     return err->code;
 }
@@ -293,8 +292,7 @@ enum wan_status wan_session_encode_image(struct wan_session *s)
 {
     struct wn_err *err = wn_enter(s->model->ctx);
     if (!s->image.pixels) return WAN_OK;
-    s->stage_start = now();
-    report(s, "image", 0, 1);
+    begin_stage(s, "image", 0, 1);
     if (!wn_job_encode_image(s->job, err)) report(s, "image", 1, 1);
     return err->code;
 }
@@ -313,12 +311,15 @@ enum wan_status wan_session_step(struct wan_session *s)
 {
     struct wn_err *err = wn_enter(s->model->ctx);
     int n = wn_job_n_steps(s->job), i = wn_job_steps_done(s->job);
-    if (i == 0) {
+    if (!s->denoising && i < n) {
         if (wan_session_encode_text(s) || wan_session_encode_image(s)) return err->code;
-        s->stage_start = now();
-        report(s, "denoise", 0, n);
+        s->denoising = true;
+        begin_stage(s, "denoise", i, n);
     }
-    if (!wn_job_step(s->job, err)) report(s, "denoise", i + 1, n);
+    if (!wn_job_step(s->job, err)) {
+        wn_state_save(s);
+        report(s, "denoise", i + 1, n);
+    }
     return err->code;
 }
 
@@ -390,8 +391,7 @@ static enum wan_status run_sink(struct sink *k, struct wn_err *err)
     k->rgb = wn_alloc((size_t)s->p.width * (size_t)s->p.height * 3);
     if (!k->rgb)
         return wn_fail_nomem(err, "a frame", (unsigned long long)s->p.width * (unsigned)s->p.height * 3);
-    s->stage_start = now();
-    report(s, "decode", 0, k->n_latents);
+    begin_stage(s, "decode", 0, k->n_latents);
     wn_job_decode(s->job, on_frame, k, err);
     wn_free(k->rgb);
     k->rgb = NULL;

@@ -352,6 +352,40 @@ enum wan_status wn_job_step(struct wn_job *j, struct wn_err *err)
     return check_latents(j, i, err);
 }
 
+/* ---- state ---- */
+
+static struct wn_weight state_tensor(const struct wn_job *j, const char *name, const float *data)
+{
+    struct wn_weight w = {.name = name, .type = WN_F32, .n_dims = 4, .data = data};
+    memcpy(w.dim, j->dim, sizeof j->dim);
+    w.bytes = (size_t)j->n * sizeof *data;
+    return w;
+}
+
+int wn_job_state(struct wn_job *j, struct wn_weight tensor[WN_JOB_STATE_TENSORS])
+{
+    struct wn_solver_state s = wn_solver_state(j->solver);
+    int n = 0;
+    tensor[n++] = state_tensor(j, "latent", j->x);
+    for (int i = 0; i < s.n_buffers; i++) tensor[n++] = state_tensor(j, s.buffers[i].name, s.buffers[i].data);
+    return n;
+}
+
+enum wan_status wn_job_restore(struct wn_job *j, const struct wn_weights *state, int done, struct wn_err *err)
+{
+    struct wn_weight tensor[WN_JOB_STATE_TENSORS];
+    if (wn_solver_seek(j->solver, done, err)) return err->code;
+    int n = wn_job_state(j, tensor);
+    for (int i = 0; i < n; i++) {
+        const struct wn_weight *t = wn_weights_find(state, tensor[i].name);
+        if (!t || t->type != WN_F32 || t->n_dims != 4 || memcmp(t->dim, j->dim, sizeof j->dim))
+            return wn_fail(err, WAN_EFORMAT, "%s: no tensor '%s' of this video's shape",
+                           wn_weights_path(state), tensor[i].name);
+        memcpy((float *)tensor[i].data, t->data, tensor[i].bytes);
+    }
+    return WAN_OK;
+}
+
 /* ---- decoding ---- */
 
 enum wan_status wn_job_decode(struct wn_job *j, wn_frame_fn *frame, void *ctx, struct wn_err *err)

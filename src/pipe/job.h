@@ -49,6 +49,15 @@ int wn_job_n_steps(const struct wn_job *job);
 int wn_job_steps_done(const struct wn_job *job);
 const float *wn_job_latents(const struct wn_job *job, int64_t dim[4]); /* normalised */
 
+/* What the steps to come depend on beside the parameters, as named tensors [z, F, h, w] f32 that point into
+ * the job until its next step: the latents and what the solver remembers. Returns how many. */
+enum { WN_JOB_STATE_TENSORS = 4 };
+int wn_job_state(struct wn_job *job, struct wn_weight tensor[WN_JOB_STATE_TENSORS]);
+/* Go on from such a state, after `done` steps, in a job of the same parameters. WAN_EFORMAT: tensors missing
+ * or of another shape. */
+enum wan_status wn_job_restore(struct wn_job *job, const struct wn_weights *state, int done,
+                               struct wn_err *err);
+
 /* Frames of the latents as they are now, in order. A status from the callback ends the decode. */
 enum wan_status wn_job_decode(struct wn_job *job, wn_frame_fn *frame, void *ctx, struct wn_err *err);
 

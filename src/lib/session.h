@@ -1,0 +1,35 @@
+/* A session as the files that implement it see it. */
+#ifndef WN_LIB_SESSION_H
+#define WN_LIB_SESSION_H
+
+#include "lib/model.h"
+#include "pipe/image.h"
+#include "pipe/job.h"
+
+struct wn_state_writer; /* state.c */
+
+struct wan_session {
+    struct wan_model *model;
+    struct wan_gen_params p;     /* resolved; its strings are ours */
+    struct wn_input_image image; /* of the first frame; none: zeroed */
+    struct wn_job *job;
+    struct wn_digest noise, context; /* of what came from a seed or file */
+    struct wn_state_writer *state;   /* NULL: no state is kept */
+    void (*progress)(void *user, const struct wan_progress *p);
+    void *progress_user;
+    double start;       /* of the session */
+    double stage_start; /* of the stage in progress */
+    int stage_first;    /* what was done of it before: steps of an earlier run */
+    bool denoising;
+};
+
+/* The seed of the run whose state `path` holds, where there is one; false otherwise. */
+bool wn_state_seed(const char *path, int64_t *seed);
+/* Go on from the state in s->p.resume_file, if that file exists. WAN_EINVAL names what differs. */
+enum wan_status wn_state_resume(struct wan_session *s, struct wn_err *err);
+/* Save the state after a step, in the background. A failure is a warning in the log: the run goes on. */
+void wn_state_save(struct wan_session *s);
+/* Wait for the last save; `remove`: the state is not needed any more. */
+void wn_state_end(struct wan_session *s, bool remove);
+
+#endif
