@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "base/digest.h"
 #include "lib/session.h"
+#include "media/frame_name.h"
 #include "media/pixels.h"
 #include "media/png.h"
 #include "media/video.h"

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <png.h>
 #include <setjmp.h>
+#include <stdbool.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/mem.h"
 #include "media/png_hooks.h"
 
@@ -15,7 +15,7 @@ struct writer {
     struct wn_png_hooks hooks;
     png_structp png;
     png_infop info;
-    struct wn_new_file file;
+    FILE *file;
     const uint8_t *rgb;
     int w, h;
     png_text *text;
@@ -27,7 +27,7 @@ static void on_write(png_structp png, png_bytep data, size_t n)
 {
     struct writer *w = png_get_io_ptr(png);
     errno = 0;
-    if (fwrite(data, 1, n, w->file.f) == n) return;
+    if (fwrite(data, 1, n, w->file) == n) return;
     w->io_errno = errno ? errno : EIO;
     png_error(png, "write failed");
 }
@@ -75,7 +75,7 @@ static bool is_ascii(const char *s)
 static enum wan_status set_text(struct writer *w, const char *path, const struct wn_media_text *text,
                                 size_t n, struct wn_err *err)
 {
-    enum { MAX_TEXT = 1000, MAX_BYTES = 1 << 24 };
+    enum { MAX_TEXT = 1000 };
     static char none[] = "";
     if (n > MAX_TEXT) return wn_fail(err, WAN_EINVAL, "%s: %zu remarks, more than %d", path, n, MAX_TEXT);
     if (!n) return WAN_OK;
@@ -86,9 +86,9 @@ static enum wan_status set_text(struct writer *w, const char *path, const struct
         if (!is_key(text[i].key))
             return wn_fail(err, WAN_EINVAL, "%s: \"%s\" cannot be a PNG keyword (1 to 79 ASCII characters)",
                            path, text[i].key);
-        if (length > MAX_BYTES)
+        if (length > WN_REMARK_MAX_BYTES)
             return wn_fail(err, WAN_EINVAL, "%s: the remark \"%s\" has %zu bytes, more than %d", path,
-                           text[i].key, length, MAX_BYTES);
+                           text[i].key, length, WN_REMARK_MAX_BYTES);
         bool plain = is_ascii(text[i].value);
         w->text[i].compression = plain ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE;
         w->text[i].key = (char *)text[i].key;
@@ -109,97 +109,28 @@ static enum wan_status explain(const struct writer *w, const char *path, struct 
                    w->hooks.message[0] ? w->hooks.message : "failed");
 }
 
-enum wan_status wn_png_write(const char *path, const uint8_t *rgb, int width, int height,
-                             const struct wn_media_text *text, size_t n_text, struct wn_err *err)
+enum wan_status wn_png_begin(struct wn_new_file *file, const char *path, const uint8_t *rgb, int width,
+                             int height, const struct wn_media_text *text, size_t n_text, struct wn_err *err)
 {
+    *file = (struct wn_new_file){0};
     if (width < 1 || height < 1 || width > 65535 || height > 65535)
         return wn_fail(err, WAN_EINVAL, "%s: a PNG of %d x %d pixels: sides must be 1 to 65535", path, width,
                        height);
     struct writer w = {.rgb = rgb, .w = width, .h = height};
     enum wan_status st = set_text(&w, path, text, n_text, err);
-    if (!st) st = wn_new_file_open(&w.file, path, err);
+    if (!st) st = wn_new_file_open(file, path, err);
+    w.file = file->f;
     if (!st && encode(&w)) st = explain(&w, path, err);
-    if (!st) st = wn_new_file_commit(&w.file, err);
     if (w.png) png_destroy_write_struct(&w.png, &w.info);
-    wn_new_file_abort(&w.file);
     wn_free(w.text);
+    if (st) wn_new_file_abort(file);
     return st;
 }
 
-/* The parts of a valid pattern: text, one conversion, text. Every '%' in the texts is doubled. */
-struct pattern {
-    const char *conversion, *rest; /* the '%', and what follows its 'd' */
-    int width;
-    bool zeros;
-};
-
-/* NULL, or what is wrong. */
-static const char *parse_conversion(const char *p, struct pattern *out)
+enum wan_status wn_png_write(const char *path, const uint8_t *rgb, int w, int h,
+                             const struct wn_media_text *text, size_t n_text, struct wn_err *err)
 {
-    *out = (struct pattern){.conversion = p++};
-    if (*p == '0') {
-        out->zeros = true;
-        p++;
-        if (*p < '1' || *p > '9') return "the number after %0 must be 1 to 9";
-    }
-    if (*p >= '1' && *p <= '9') out->width = *p++ - '0';
-    if (*p != 'd')
-        return "only %d, %Nd and %0Nd with N from 1 to 9 stand for the frame number, and %% for a percent "
-               "sign";
-    out->rest = p + 1;
-    return NULL;
-}
-
-static const char *parse_pattern(const char *pattern, struct pattern *out)
-{
-    *out = (struct pattern){0};
-    for (const char *p = wn_path_base(pattern); *p; p++) {
-        if (*p != '%') continue;
-        if (p[1] == '%') {
-            p++;
-            continue;
-        }
-        if (out->conversion) return "the frame number may stand in it only once";
-        const char *why = parse_conversion(p, out);
-        if (why) return why;
-        p = out->rest - 1;
-    }
-    return out->conversion ? NULL : "a frame number such as %04d is missing";
-}
-
-bool wn_frame_pattern_has(const char *path)
-{
-    return strchr(wn_path_base(path), '%') != NULL;
-}
-
-enum wan_status wn_frame_pattern_check(const char *pattern, struct wn_err *err)
-{
-    struct pattern p;
-    const char *why = parse_pattern(pattern, &p);
-    return why ? wn_fail(err, WAN_EINVAL, "%s: not a pattern for frame names: %s", pattern, why) : WAN_OK;
-}
-
-/* Append [from, to) with each doubled '%' made one. */
-static int add_text(struct wn_str *s, const char *from, const char *to)
-{
-    for (const char *p = from; p < to; p++) {
-        if (wn_str_add(s, p, 1)) return -1;
-        if (*p == '%') p++;
-    }
-    return 0;
-}
-
-char *wn_frame_pattern_expand(const char *pattern, int64_t index)
-{
-    struct pattern p;
-    if (index < 0 || parse_pattern(pattern, &p)) return NULL;
-    const char *base = wn_path_base(pattern);
-    struct wn_str s = {0};
-    char *name = NULL;
-    int bad = wn_str_add(&s, pattern, (size_t)(base - pattern)) || add_text(&s, base, p.conversion) ||
-              wn_str_addf(&s, p.zeros ? "%0*lld" : "%*lld", p.width, (long long)index) ||
-              add_text(&s, p.rest, p.rest + strlen(p.rest));
-    if (!bad) name = wn_strdup(s.data);
-    wn_str_release(&s);
-    return name;
+    struct wn_new_file file;
+    enum wan_status st = wn_png_begin(&file, path, rgb, w, h, text, n_text, err);
+    return st ? st : wn_new_file_commit(&file, err);
 }

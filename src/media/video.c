@@ -18,7 +18,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-enum { MIN_SIDE = 16, MAX_SIDE = 16384, MAX_THREADS = 64, MAX_REMARK_BYTES = 1 << 24 };
+enum { MIN_SIDE = 16, MAX_SIDE = 16384, MAX_THREADS = 64 };
 
 struct wn_video {
     char *path, *url; /* url: "file:" and the temporary name */
@@ -70,24 +70,6 @@ static enum wan_status check_path(const char *path, struct wn_err *err)
     return wn_fail(err, WAN_EINVAL, "%s: the name of a video must end in .mp4", path);
 }
 
-static enum wan_status check_text(const struct wn_video_params *p, struct wn_err *err)
-{
-    for (size_t i = 0; i < p->n_text; i++) {
-        const char *key = p->text[i].key;
-        size_t n = strlen(key), value = strlen(p->text[i].value);
-        for (const char *k = key; *k; k++)
-            if (*k <= 0x20 || *k > 0x7e) n = 0;
-        if (n < 1 || n > 79)
-            return wn_fail(err, WAN_EINVAL,
-                           "%s: \"%s\" cannot be a metadata key (1 to 79 ASCII characters, no spaces)",
-                           p->path, key);
-        if (value > MAX_REMARK_BYTES)
-            return wn_fail(err, WAN_EINVAL, "%s: the remark \"%s\" has %zu bytes, more than %d", p->path, key,
-                           value, MAX_REMARK_BYTES);
-    }
-    return WAN_OK;
-}
-
 static enum wan_status check_params(const struct wn_video_params *p, struct wn_err *err)
 {
     enum wan_status st = check_path(p->path, err);
@@ -108,7 +90,7 @@ static enum wan_status check_params(const struct wn_video_params *p, struct wn_e
     if (p->n_threads < 0 || p->n_threads > MAX_THREADS)
         return wn_fail(err, WAN_EINVAL, "%s: %d encoder threads: must be 0 to %d", p->path, p->n_threads,
                        MAX_THREADS);
-    return check_text(p, err);
+    return wn_remarks_check(p->path, p->text, p->n_text, err);
 }
 
 static const AVCodec *find_encoder(const struct wn_video_params *p, struct wn_err *err)

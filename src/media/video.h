@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
-#include "media/png.h" /* struct wn_media_text */
+#include "media/remark.h"
 
 struct wn_video_params {
     const char *path;     /* .mp4; .webm and .webp are not there yet (WAN_EUNSUPPORTED) */

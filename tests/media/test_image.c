@@ -7,6 +7,7 @@
 #include "util.h"
 
 #include "base/rng.h"
+#include "media/frame_name.h"
 #include "media/pixels.h"
 #include "media/png.h"
 
