@@ -2,25 +2,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
-#include <libavutil/log.h>
 #include <libavutil/opt.h>
 #include <libswscale/swscale.h>
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "media/av.h"
+#include "media/video_encoder.h"
 
 enum { MIN_SIDE = 16, MAX_SIDE = 16384, MAX_THREADS = 64 };
 
 struct wn_video {
+    const struct wn_video_kind *kind;
     char *path, *url; /* url: "file:" and the temporary name */
     AVFormatContext *mux;
     AVCodecContext *enc;
@@ -33,47 +33,28 @@ struct wn_video {
     struct wn_err failure; /* the first one, repeated by later calls */
 };
 
-static void log_nothing(void *ctx, int level, const char *fmt, va_list ap)
-{
-    (void)ctx;
-    (void)level;
-    (void)fmt;
-    (void)ap;
-}
-
-static void silence(void)
-{
-    av_log_set_callback(log_nothing);
-}
-
 static const char *tmp_name(const struct wn_video *v)
 {
     return v->url + strlen("file:");
 }
 
-/* `ret` of an av_ call that failed while doing `what`, as a sentence. */
 static enum wan_status av_fail(const struct wn_video *v, int ret, enum wan_status code, const char *what,
                                struct wn_err *err)
 {
-    char why[AV_ERROR_MAX_STRING_SIZE] = "unknown error";
-    if (ret == AVERROR(ENOMEM)) code = WAN_ENOMEM;
-    av_strerror(ret, why, sizeof why);
-    return wn_fail(err, code, "%s: cannot %s: %s", v->path, what, why);
+    return wn_av_fail(v->path, ret, code, what, err);
 }
 
-static enum wan_status check_path(const char *path, struct wn_err *err)
+enum wan_status wn_video_check(const char *path, struct wn_err *err)
 {
-    const char *ext = wn_path_ext(path);
-    if (!strcasecmp(ext, ".mp4")) return WAN_OK;
-    if (!strcasecmp(ext, ".webm") || !strcasecmp(ext, ".webp"))
-        return wn_fail(err, WAN_EUNSUPPORTED, "%s: %s files cannot be written yet; use .mp4", path, ext);
-    return wn_fail(err, WAN_EINVAL, "%s: the name of a video must end in .mp4", path);
+    const struct wn_video_kind *kind = wn_video_kind(path);
+    const AVCodec *codec;
+    if (!kind) return wn_fail(err, WAN_EINVAL, "%s: the name of a video must end in .mp4 or .webm", path);
+    return wn_video_encoder(&codec, kind, NULL, path, err);
 }
 
 static enum wan_status check_params(const struct wn_video_params *p, struct wn_err *err)
 {
-    enum wan_status st = check_path(p->path, err);
-    if (st) return st;
+    if (!wn_video_kind(p->path)) return wn_video_check(p->path, err);
     int den = p->fps_den ? p->fps_den : 1;
     if (p->width < MIN_SIDE || p->height < MIN_SIDE || p->width > MAX_SIDE || p->height > MAX_SIDE)
         return wn_fail(err, WAN_EINVAL, "%s: a video of %d x %d pixels: sides must be %d to %d", p->path,
@@ -93,29 +74,6 @@ static enum wan_status check_params(const struct wn_video_params *p, struct wn_e
     return wn_remarks_check(p->path, p->text, p->n_text, err);
 }
 
-static const AVCodec *find_encoder(const struct wn_video_params *p, struct wn_err *err)
-{
-    const AVCodec *codec;
-    if (p->encoder) {
-        codec = avcodec_find_encoder_by_name(p->encoder);
-        if (!codec || codec->id != AV_CODEC_ID_H264) {
-            wn_fail(err, WAN_EUNSUPPORTED, "%s: this FFmpeg has no H.264 encoder called \"%s\"", p->path,
-                    p->encoder);
-            return NULL;
-        }
-        return codec;
-    }
-    codec = avcodec_find_encoder_by_name("libx264");
-    if (!codec) codec = avcodec_find_encoder_by_name("libopenh264");
-    if (!codec)
-        wn_fail(err, WAN_EUNSUPPORTED,
-                "%s: this FFmpeg has neither libx264 nor libopenh264, so no H.264 can be written; write PNG "
-                "frames "
-                "(a name such as frame_%%04d.png) instead",
-                p->path);
-    return codec;
-}
-
 /* BT.709 in every tag that a player may look at. */
 static void set_colours(AVCodecContext *enc)
 {
@@ -126,25 +84,11 @@ static void set_colours(AVCodecContext *enc)
     enc->chroma_sample_location = AVCHROMA_LOC_LEFT;
 }
 
-/* openh264 has no constant rate factor: a fixed quantiser is the nearest thing. */
-static int set_quality(AVCodecContext *enc, const AVCodec *codec, int crf, AVDictionary **options)
-{
-    int ret = 0;
-    if (!strcmp(codec->name, "libx264")) {
-        ret = av_dict_set_int(options, "crf", crf, 0);
-        if (ret >= 0) ret = av_dict_set(options, "x264-params", "cpu-independent=1", 0);
-    } else {
-        enc->flags |= AV_CODEC_FLAG_QSCALE;
-        enc->global_quality = FF_QP2LAMBDA * (crf > 1 ? crf : 1);
-        if (!strcmp(codec->name, "libopenh264")) ret = av_dict_set(options, "rc_mode", "off", 0);
-    }
-    return ret;
-}
-
 static enum wan_status open_encoder(struct wn_video *v, const struct wn_video_params *p, struct wn_err *err)
 {
-    const AVCodec *codec = find_encoder(p, err);
-    if (!codec) return WAN_EUNSUPPORTED;
+    const AVCodec *codec;
+    enum wan_status st = wn_video_encoder(&codec, v->kind, p->encoder, p->path, err);
+    if (st) return st;
     AVCodecContext *enc = v->enc = avcodec_alloc_context3(codec);
     if (!enc) return wn_fail_nomem(err, "a video encoder", sizeof *enc);
     enc->width = p->width;
@@ -157,10 +101,10 @@ static enum wan_status open_encoder(struct wn_video *v, const struct wn_video_pa
     enc->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_GLOBAL_HEADER;
     set_colours(enc);
     AVDictionary *options = NULL;
-    int ret = set_quality(enc, codec, p->crf ? p->crf : WN_VIDEO_CRF, &options);
+    int ret = wn_video_set_quality(enc, codec, p->crf ? p->crf : WN_VIDEO_CRF, &options);
     if (ret >= 0) ret = avcodec_open2(enc, codec, &options);
     av_dict_free(&options);
-    return ret < 0 ? av_fail(v, ret, WAN_EUNSUPPORTED, "start the H.264 encoder", err) : WAN_OK;
+    return ret < 0 ? av_fail(v, ret, WAN_EUNSUPPORTED, "start the video encoder", err) : WAN_OK;
 }
 
 /* Keys that MP4 has a box of its own for, which file managers show. Any other key needs the newer "mdta"
@@ -174,27 +118,36 @@ static bool is_mp4_key(const char *key)
     return false;
 }
 
+/* Options of the muxer. Some versions of FFmpeg have none for the index of WebM, and then it comes last. */
+static int set_index_and_tags(const struct wn_video *v, const struct wn_video_params *p,
+                              AVDictionary **options)
+{
+    const char *const *first = v->kind->index_first;
+    int ret = av_dict_set(options, first[0], first[1], 0);
+    for (size_t i = 0; ret >= 0 && !strcmp(v->kind->muxer, "mp4") && i < p->n_text; i++)
+        if (!is_mp4_key(p->text[i].key))
+            return av_dict_set(options, first[0], "+use_metadata_tags", AV_DICT_APPEND);
+    return ret;
+}
+
 static enum wan_status open_muxer(struct wn_video *v, const struct wn_video_params *p, struct wn_err *err)
 {
-    int ret = avformat_alloc_output_context2(&v->mux, NULL, "mp4", v->url);
-    if (ret < 0) return av_fail(v, ret, WAN_EUNSUPPORTED, "make an MP4 file", err);
+    int ret = avformat_alloc_output_context2(&v->mux, NULL, v->kind->muxer, v->url);
+    if (ret < 0) return av_fail(v, ret, WAN_EUNSUPPORTED, "make a file of this kind", err);
     v->mux->flags |= AVFMT_FLAG_BITEXACT;
     if (!(v->stream = avformat_new_stream(v->mux, NULL))) return wn_fail_nomem(err, "a video stream", 1);
     v->stream->time_base = v->enc->time_base;
     v->stream->avg_frame_rate = v->stream->r_frame_rate = v->enc->framerate;
     v->stream->sample_aspect_ratio = v->enc->sample_aspect_ratio;
     ret = avcodec_parameters_from_context(v->stream->codecpar, v->enc);
-    bool plain = true;
-    for (size_t i = 0; ret >= 0 && i < p->n_text; i++) {
-        plain = plain && is_mp4_key(p->text[i].key);
+    for (size_t i = 0; ret >= 0 && i < p->n_text; i++)
         ret = av_dict_set(&v->mux->metadata, p->text[i].key, p->text[i].value, 0);
-    }
     if (ret < 0) return av_fail(v, ret, WAN_EINTERNAL, "set up the file", err);
     if ((ret = avio_open(&v->mux->pb, v->url, AVIO_FLAG_WRITE)) < 0)
         return av_fail(v, ret, WAN_EIO, "write", err);
     v->made_file = true;
     AVDictionary *options = NULL;
-    ret = av_dict_set(&options, "movflags", plain ? "+faststart" : "+faststart+use_metadata_tags", 0);
+    ret = set_index_and_tags(v, p, &options);
     if (ret >= 0) ret = avformat_write_header(v->mux, &options);
     av_dict_free(&options);
     return ret < 0 ? av_fail(v, ret, WAN_EIO, "write", err) : WAN_OK;
@@ -258,13 +211,13 @@ static enum wan_status set_names(struct wn_video *v, const char *path, struct wn
 
 enum wan_status wn_video_open(struct wn_video **out, const struct wn_video_params *p, struct wn_err *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     *out = NULL;
     enum wan_status st = check_params(p, err);
     if (st) return st;
-    pthread_once(&once, silence);
+    wn_av_quiet();
     struct wn_video *v = wn_zalloc(sizeof *v);
     if (!v) return wn_fail_nomem(err, "a video writer", sizeof *v);
+    v->kind = wn_video_kind(p->path);
     st = set_names(v, p->path, err);
     if (!st) st = open_encoder(v, p, err);
     if (!st) st = open_frame(v, err);
@@ -286,6 +239,7 @@ static enum wan_status encode(struct wn_video *v, const AVFrame *frame, struct w
         ret = avcodec_receive_packet(v->enc, v->packet);
         if (ret == AVERROR(EAGAIN) || ret == AVERROR_EOF) return WAN_OK;
         if (ret < 0) return av_fail(v, ret, WAN_EINTERNAL, "encode a frame", err);
+        v->packet->duration = 1; /* encoders differ in whether they set it */
         av_packet_rescale_ts(v->packet, v->enc->time_base, v->stream->time_base);
         v->packet->stream_index = v->stream->index;
         ret = av_interleaved_write_frame(v->mux, v->packet);

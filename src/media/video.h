@@ -2,9 +2,9 @@
  *
  *     wn_video_open(&v, &p, err); for each frame: wn_video_frame(v, rgb, err); wn_video_commit(v, err);
  *
- * H.264, 4:2:0, converted with and tagged as BT.709 limited range, index in front. The same frames and
- * parameters give the same bytes. A writer is used by one thread at a time; different writers are
- * independent. */
+ * .mp4 is H.264, .webm is VP9 (where FFmpeg lacks that, AV1 or VP8); 4:2:0, converted with and tagged as
+ * BT.709 limited range, index in front. The same frames and parameters give the same bytes. A writer is used
+ * by one thread at a time; different writers are independent. */
 #ifndef WN_MEDIA_VIDEO_H
 #define WN_MEDIA_VIDEO_H
 
@@ -15,13 +15,14 @@
 #include "media/remark.h"
 
 struct wn_video_params {
-    const char *path;     /* .mp4; .webm and .webp are not there yet (WAN_EUNSUPPORTED) */
+    const char *path;     /* .mp4 or .webm */
     int width, height;    /* even, in [16, 16384] */
     int fps_num, fps_den; /* frames a second; fps_den 0 means 1 */
-    int crf;              /* constant rate factor 0..51, lower is better; 0 means the default, WN_VIDEO_CRF */
+    int crf;              /* H.264's constant rate factor 1..51, lower is better; 0 means WN_VIDEO_CRF. Other
+                             codecs get the same share of their own scale */
     int n_threads; /* of the encoder; 0 means WN_VIDEO_THREADS. The bytes depend on it, so the default is a
                       constant and not the number of cores */
-    const char *encoder;              /* NULL: libx264, else libopenh264 */
+    const char *encoder;              /* NULL: the best there is for this kind of file */
     const struct wn_media_text *text; /* [n_text]: "comment", "description", "title", or any other key */
     size_t n_text;
 };
@@ -32,8 +33,12 @@ enum {
 
 struct wn_video;
 
+/* Is `path` the name of a kind of video that can be written, and is there an encoder? WAN_EINVAL,
+ * WAN_EUNSUPPORTED. */
+enum wan_status wn_video_check(const char *path, struct wn_err *err);
+
 /* Opens a temporary file beside `path`. The strings in `p` are not needed after the call. On failure *v is
- * NULL and nothing is left behind. Errors: WAN_EINVAL, WAN_EUNSUPPORTED (format, or no H.264 encoder),
+ * NULL and nothing is left behind. Errors: WAN_EINVAL, WAN_EUNSUPPORTED (no encoder for this kind of file),
  * WAN_EIO, WAN_ENOMEM. */
 enum wan_status wn_video_open(struct wn_video **v, const struct wn_video_params *p, struct wn_err *err);
 /* Append rgb [height, width, 3]. After a failure only abort (or commit, which then fails the same way) is
