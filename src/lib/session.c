@@ -8,10 +8,8 @@
 #include "base/rng.h"
 #include "base/digest.h"
 #include "lib/session.h"
-#include "media/frame_name.h"
+#include "media/output.h"
 #include "media/pixels.h"
-#include "media/png.h"
-#include "media/video.h"
 
 static double now(void)
 {
@@ -348,37 +346,19 @@ struct sink {
     uint8_t *rgb; /* one frame */
     bool still;   /* a single image: values are rounded, not truncated */
     int n_latents;
-    /* one of these */
+    struct wn_output *output; /* or NULL, and then this: */
     int (*fn)(void *user, int index, const uint8_t *rgb);
     void *user;
-    struct wn_video *video;
-    const char *path, *pattern;
-    const struct wn_media_text *text;
-    size_t n_text;
 };
-
-static enum wan_status store(struct sink *k, int index, struct wn_err *err)
-{
-    const struct wan_gen_params *p = &k->s->p;
-    if (k->video) return wn_video_frame(k->video, k->rgb, err);
-    if (k->pattern) {
-        char *name = wn_frame_pattern_expand(k->pattern, index);
-        if (!name) return wn_fail_nomem(err, "a file name", strlen(k->pattern));
-        wn_png_write(name, k->rgb, p->width, p->height, k->text, k->n_text, err);
-        wn_free(name);
-        return err->code;
-    }
-    if (k->path) return wn_png_write(k->path, k->rgb, p->width, p->height, k->text, k->n_text, err);
-    return k->fn(k->user, index, k->rgb) ? wn_fail(err, WAN_ECANCELED, "stopped by the frame callback")
-                                         : WAN_OK;
-}
 
 static enum wan_status on_frame(void *ctx, int index, const float *frame, struct wn_err *err)
 {
     struct sink *k = ctx;
     struct wn_frame_f32 f = wn_frame_packed(frame, k->s->p.height, k->s->p.width, 0);
     (k->still ? wn_pixels_round : wn_pixels_truncate)(f, k->rgb);
-    if (store(k, index, err)) return err->code;
+    if (k->output && wn_output_frame(k->output, k->rgb, err)) return err->code;
+    if (!k->output && k->fn(k->user, index, k->rgb))
+        return wn_fail(err, WAN_ECANCELED, "stopped by the frame callback");
     if (index % WN_VAE_STRIDE_T == 0) report(k->s, "decode", index / WN_VAE_STRIDE_T + 1, k->n_latents);
     return WAN_OK;
 }
@@ -425,71 +405,32 @@ static char *describe(const struct wan_session *s)
     return t.data;
 }
 
-static bool ends_with(const char *path, const char *ext)
-{
-    const char *e = wn_path_ext(path);
-    size_t i = 0;
-    for (; e[i] && ext[i]; i++)
-        if ((e[i] | 0x20) != (ext[i] | 0x20)) return false;
-    return e[i] == ext[i];
-}
-
-static enum wan_status check_output(const char *path, int frames, struct wn_err *err)
-{
-    if (wn_place_check(path, err)) return err->code;
-    if (ends_with(path, ".webm") || ends_with(path, ".webp"))
-        return wn_fail(err, WAN_EUNSUPPORTED, "%s: this kind of file is not available yet; use .mp4 or .png",
-                       path);
-    if (!ends_with(path, ".png") && !ends_with(path, ".mp4"))
-        return wn_fail(err, WAN_EINVAL,
-                       "the kind of file is told by its name, and %s ends with neither .mp4 nor .png", path);
-    if (ends_with(path, ".mp4")) return WAN_OK;
-    if (wn_frame_pattern_has(path)) return wn_frame_pattern_check(path, err);
-    if (frames != 1 && frames != WAN_UNSET)
-        return wn_fail(err, WAN_EINVAL,
-                       "%s is one picture and there are %d frames; name them all, as in frame_%%04d.png",
-                       path, frames);
-    return WAN_OK;
-}
-
 enum wan_status wan_output_check(struct wan_context *ctx, const char *path, int frames)
 {
-    return check_output(path, frames, wn_enter(ctx));
-}
-
-static enum wan_status write_video(struct sink *k, const char *path, struct wn_err *err)
-{
-    const struct wan_gen_params *p = &k->s->p;
-    struct wn_video_params vp = {.path = path,
-                                 .width = p->width,
-                                 .height = p->height,
-                                 .fps_num = (int)(p->fps * 1000 + 0.5),
-                                 .fps_den = 1000,
-                                 .crf = p->crf,
-                                 .text = k->text,
-                                 .n_text = k->n_text};
-    if (wn_video_open(&k->video, &vp, err)) return err->code;
-    if (run_sink(k, err)) {
-        wn_video_abort(k->video);
-        return err->code;
-    }
-    return wn_video_commit(k->video, err);
+    return wn_output_check(path, frames == WAN_UNSET ? 0 : frames, wn_enter(ctx));
 }
 
 enum wan_status wan_session_write(struct wan_session *s, const char *path)
 {
     struct wn_err *err = wn_enter(s->model->ctx);
     const struct wan_gen_params *p = &s->p;
-    if (check_output(path, p->frames, err)) return err->code;
     char *params = describe(s);
     if (!params) return wn_fail_nomem(err, "metadata", 512);
     const struct wn_media_text text[] = {{"comment", params}, {"description", p->prompt}};
-    struct sink k = {.s = s, .text = text, .n_text = p->prompt ? 2 : 1, .still = p->frames == 1};
-    if (ends_with(path, ".mp4"))
-        write_video(&k, path, err);
-    else {
-        *(wn_frame_pattern_has(path) ? &k.pattern : &k.path) = path;
-        run_sink(&k, err);
+    struct sink k = {.s = s, .still = p->frames == 1};
+    const struct wn_output_params op = {.path = path,
+                                        .width = p->width,
+                                        .height = p->height,
+                                        .n_frames = p->frames,
+                                        .fps = p->fps,
+                                        .crf = p->crf,
+                                        .text = text,
+                                        .n_text = p->prompt ? 2 : 1};
+    if (!wn_output_open(&k.output, &op, err)) {
+        if (run_sink(&k, err))
+            wn_output_abort(k.output);
+        else
+            wn_output_commit(k.output, err);
     }
     wn_free(params);
     return err->code;
