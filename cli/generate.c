@@ -48,7 +48,7 @@ static struct opt_set generate_options(struct generate *g, struct opt *opts)
         {"model-type", NULL, OPT_STRING, &m->model_type, 0, 0, "", "t2v-a14b",
          "t2v, i2v, ti2v, t2v-a14b or i2v-a14b, where files cannot tell"},
         {"output", "o save_file", OPT_STRING, &g->output, 0, 0, "file", "kite.mp4",
-         "file to write: .mp4, .png (one frame), or dir/frame_%04d.png"},
+         "file to write: .mp4, .webm, .webp, .png (one frame), or dir/frame_%04d.png"},
     };
     const struct opt hidden[] = {
         {"plan", NULL, OPT_FLAG, &g->plan, 0, 0, NULL, NULL, NULL},

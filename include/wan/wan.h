@@ -200,8 +200,8 @@ WAN_API int wan_session_steps_done(const struct wan_session *s);
 /* The latents now, normalised [C, F, H, W] f32, owned by the session; dims receives the extents. */
 WAN_API const float *wan_session_latents(const struct wan_session *s, int64_t dims[4]);
 /* Decode the latents and write the file; frames go to it as they come. The kind of file is that of the name:
- * .mp4, .png (one frame), or a pattern such as "dir/frame_%04d.png". A file already there is replaced only
- * when all is written. */
+ * .mp4, .webm, .webp (an animation; of one frame a picture), .png (one frame), or a pattern such as
+ * "dir/frame_%04d.png" (or .webp). A file already there is replaced only when all is written. */
 WAN_API enum wan_status wan_session_write(struct wan_session *s, const char *path);
 /* Or: hand each frame, rgb [height, width, 3], to a callback; non-zero from it stops with WAN_ECANCELED. */
 WAN_API enum wan_status wan_session_decode(struct wan_session *s,
@@ -210,8 +210,8 @@ WAN_API enum wan_status wan_session_decode(struct wan_session *s,
 WAN_API enum wan_status wan_session_save_latents(struct wan_session *s, const char *path);
 
 /* Can a video of `frames` frames (WAN_UNSET: not known yet) be written to `path`? Looks at the name and its
- * folder and touches nothing: worth asking before hours of work. WAN_EINVAL, WAN_EUNSUPPORTED: the name;
- * WAN_EIO: the folder. */
+ * folder and touches nothing: worth asking before hours of work. WAN_EINVAL: the name; WAN_EUNSUPPORTED: no
+ * encoder for this kind of file; WAN_EIO: the folder. */
 WAN_API enum wan_status wan_output_check(struct wan_context *ctx, const char *path, int frames);
 
 /* All of it: text, every step, the file. `path` NULL: only the latents file is written. */

@@ -43,7 +43,7 @@ static const struct wan_option options[] = {
     {"strict", NULL, WAN_OPT_FLAG, AT(strict), 0, 1, "", "",
      "a size or frame count that the model cannot take is an error instead of being moved"},
     {"crf", NULL, WAN_OPT_INT, AT(crf), 1, 51, "", "10",
-     "H.264 constant rate factor: lower is better and larger"},
+     "quality of .mp4, .webm, animated .webp, as H.264's constant rate factor: lower is better"},
 };
 
 const struct wan_option *wan_gen_options(size_t *n)

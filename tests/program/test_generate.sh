@@ -30,6 +30,36 @@ if command -v ffprobe >/dev/null 2>&1; then
     done
 fi
 
+# the other kinds of file that move
+gen 0 --seed 7 -o a.webm
+head -c 4 a.webm | od -An -tx1 | grep -q '1a 45 df a3'
+ok 'a .webm is a WebM file' $?
+if command -v ffprobe >/dev/null 2>&1; then
+    ffprobe -v error -count_frames -select_streams v -of default=nw=1 \
+        -show_entries stream=codec_name,width,height,pix_fmt,r_frame_rate,nb_read_frames,color_space:format_tags \
+        a.webm >probe 2>&1
+    for want in width=48 height=32 pix_fmt=yuv420p r_frame_rate=16/1 nb_read_frames=5 color_space=bt709; do
+        grep -qx $want probe
+        ok "ffprobe says $want of a .webm: $(tr '\n' ' ' <probe)" $?
+    done
+    grep -q 'COMMENT=wan .*seed 7' probe
+    ok 'a .webm carries the parameters' $?
+fi
+gen 0 --seed 7 -o a.webp
+ok 'a .webp is a WebP file' "$(test "$(head -c 4 a.webp)$(head -c 16 a.webp | tail -c 8)" = RIFFWEBPVP8X; echo $?)"
+ok 'with five frames' "$(test "$(grep -ao ANMF a.webp | wc -l)" = 5; echo $?)"
+grep -aq 'wan .*seed 7' a.webp
+ok 'a .webp carries the parameters' $?
+for kind in webm webp; do
+    gen 0 --seed 7 --threads 1 -o b.$kind
+    same "the same seed gives the same bytes ($kind)" a.$kind b.$kind
+done
+gen 0 --seed 7 --crf 40 -o b.webm
+gen 0 --seed 7 --crf 40 -o b.webp
+for kind in webm webp; do
+    ok "--crf counts ($kind)" "$(test "$(wc -c <b.$kind)" -lt "$(wc -c <a.$kind)"; echo $?)"
+done
+
 # repeatable: the seed, the number of threads
 gen 0 --seed 7 -o b.mp4
 same 'the same seed gives the same bytes' a.mp4 b.mp4
@@ -67,6 +97,12 @@ head -c 8 p/f_001.png | od -An -tx1 | grep -q '89 50 4e 47 0d 0a 1a 0a'
 ok 'a picture is a PNG file' $?
 run 0 generate -m "$tiny" --context "$run_file" --size 48x32 --steps 1 --seed 7 -o one.png
 ok 'one picture' "$(test -s one.png; echo $?)"
+run 0 generate -m "$tiny" --context "$run_file" --size 48x32 --frames 1 --steps 1 --seed 7 -o one.webp
+grep -aq VP8L one.webp
+ok 'one lossless picture' $?
+gen 0 --seed 7 -o p/f_%d.webp
+ok 'five WebP pictures' "$(test "$(echo p/*.webp)" = 'p/f_0.webp p/f_1.webp p/f_2.webp p/f_3.webp p/f_4.webp'; echo $?)"
+rm p/*.webp
 gen 2 -o two.png
 grep -q 'frame' err
 ok 'five frames are not one picture' $?
@@ -95,8 +131,9 @@ ok 'nothing is written by failures' "$(test ! -e d.mp4; echo $?)"
 
 # outputs that cannot be
 echo old >old.mp4
-fails 2 'not available yet' generate -m "$tiny" --prompt x -o a.webm
 fails 2 '.mp4' generate -m "$tiny" --prompt x -o a.avi
+fails 2 '.webm' generate -m "$tiny" --prompt x -o a.gif
+fails 1 'no/such' generate -m "$tiny" --prompt x -o no/such/folder/a.webm
 fails 1 'no/such' generate -m "$tiny" --prompt x -o no/such/folder/a.mp4
 fails 2 'is a folder' generate -m "$tiny" --prompt x -o names
 fails 2 'is a folder' generate -m "$tiny" --prompt x -o p/

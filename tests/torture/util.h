@@ -346,6 +346,8 @@ static const struct job jobs[] = {
     {"rmsnorm", NULL, run_part, NULL, GOLDEN("rmsnorm_small"), "rmsnorm", .params = PARAMS(.eps = 1e-5)},
     {"sinusoid", NULL, run_part, NULL, GOLDEN("sinusoid_32"), "sinusoid", .params = PARAMS(.dim = 32)},
     {"session to mp4", NULL, run_session, .model = SHAPES, .output = "v.mp4"},
+    {"session to webm", NULL, run_session, .model = SHAPES, .output = "v.webm"},
+    {"session to webp", NULL, run_session, TINY, GOLDEN("pipeline_unipc"), .output = "v.webp"},
     {"session to png", NULL, run_session, .model = SHAPES, .output = "v.png"},
     {"session to frames", NULL, run_session, TINY, GOLDEN("pipeline_unipc"), .output = "v%d.png"},
     {"latents and frames", NULL, run_frames, TINY, GOLDEN("pipeline_unipc"), .output = "l.safetensors"},
