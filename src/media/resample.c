@@ -106,6 +106,16 @@ enum wan_status wn_size_smart(struct wn_size image, int factor, double min_pixel
     return set_size(image, w_new, h_new, out, err);
 }
 
+enum wan_status wn_size_smart_video(struct wn_size frame, int64_t n_frames, struct wn_size *out,
+                                    struct wn_err *err)
+{
+    enum { FACTOR = 28, UNIT = FACTOR * FACTOR, LEAST = 128 * UNIT, MOST = 768 * UNIT, ALL = 24576 * UNIT };
+    *out = (struct wn_size){0};
+    if (n_frames < 1) return wn_fail(err, WAN_EINVAL, "a video of %lld frames", (long long)n_frames);
+    double most = fmin(MOST, (double)ALL / (double)n_frames * 2);
+    return wn_size_smart(frame, FACTOR, LEAST, fmax(most, floor(LEAST * 1.05)), out, err);
+}
+
 /* ---- frames ---- */
 
 enum wan_status wn_frames_count(struct wn_frame_wish wish, int64_t total_frames, double video_fps, int64_t *n,
@@ -137,6 +147,23 @@ void wn_frames_spread(int64_t total_frames, int64_t n, int64_t *index)
     float end = (float)(total_frames - 1), step = n > 1 ? end / (float)(n - 1) : 0;
     for (int64_t i = 0; i < n; i++)
         index[i] = (int64_t)rintf(i < n / 2 || n == 1 ? step * (float)i : end - step * (float)(n - i - 1));
+}
+
+void wn_frames_at_rate(int64_t total_frames, double video_fps, double fps, int64_t n, int64_t *index)
+{
+    double last = (double)(total_frames - 1);
+    for (int64_t i = 0; i < n; i++) index[i] = (int64_t)fmin(rint((double)i / fps * video_fps), last);
+}
+
+int64_t wn_frames_at_end(int64_t total_frames, double video_fps, double fps, int64_t n, bool from_start,
+                         int64_t *index)
+{
+    double interval = fmax(1, rint(video_fps / fps)), total = (double)total_frames;
+    double start = from_start ? 0 : fmax(0, total - (double)(n - 1) * interval - 1);
+    int64_t k = 0;
+    for (; k < n && start + (double)k * interval < total; k++)
+        index[k] = (int64_t)(start + (double)k * interval);
+    return k;
 }
 
 /* ---- 8-bit pixels ---- */

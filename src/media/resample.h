@@ -2,6 +2,7 @@
 #ifndef WN_MEDIA_RESAMPLE_H
 #define WN_MEDIA_RESAMPLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,11 @@ enum wan_status wn_size_cover(struct wn_size image, struct wn_size out, struct w
 enum wan_status wn_size_smart(struct wn_size image, int factor, double min_pixels, double max_pixels,
                               struct wn_size *out, struct wn_err *err);
 
+/* fetch_video there: the frames of a video of which n_frames are looked at. The more, the smaller: all
+ * together may have 24576 times 28 x 28 pixels. WAN_EINVAL likewise. */
+enum wan_status wn_size_smart_video(struct wn_size frame, int64_t n_frames, struct wn_size *out,
+                                    struct wn_err *err);
+
 /* ---- frames of an input video ---- */
 
 /* smart_nframes: how many of total_frames to look at. WAN_EINVAL: the answer is not in [2, total_frames]. */
@@ -46,6 +52,15 @@ enum wan_status wn_frames_count(struct wn_frame_wish wish, int64_t total_frames,
 /* index[n] = torch.linspace(0, total_frames - 1, n).round(): n frames spread over the video, ends included.
  * In float32; torch rounds differently from CPU to CPU, so past some 16000 frames an index may be one off. */
 void wn_frames_spread(int64_t total_frames, int64_t n, int64_t *index);
+
+/* What a video shows at times 0, 1 / fps, 2 / fps, ...: get_frame_indices of the official Animate code. Past
+ * the end the last frame is repeated. index [n]. total_frames, video_fps, fps > 0. */
+void wn_frames_at_rate(int64_t total_frames, double video_fps, double fps, int64_t n, int64_t *index);
+
+/* The last n frames at about `fps` (every k-th of the video), or from its start on: read_last_n_frames of the
+ * official speech-to-video code. index [n]; returns how many there are. Likewise. */
+int64_t wn_frames_at_end(int64_t total_frames, double video_fps, double fps, int64_t n, bool from_start,
+                         int64_t *index);
 
 /* ---- 8-bit pixels ---- */
 

@@ -296,6 +296,28 @@ static void check_spread(const char *line)
     free(index);
 }
 
+static void check_rate(const char *line)
+{
+    long long total, n, n_want;
+    double fps, rate;
+    int first;
+    unsigned want;
+    int64_t index[4096], got;
+    if (sscanf(line, "rate %lld %lf %lld %lf %u", &total, &fps, &n, &rate, &want) == 5) {
+        n_want = got = n;
+        assert_in_range(n, 0, 4096);
+        wn_frames_at_rate(total, fps, rate, n, index);
+    } else {
+        assert_int_equal(sscanf(line, "tail %lld %lf %lld %lf %d %lld %u", &total, &fps, &n, &rate, &first,
+                                &n_want, &want),
+                         7);
+        assert_in_range(n, 0, 4096);
+        got = wn_frames_at_end(total, fps, rate, n, first, index);
+    }
+    if (got != n_want || crc32_of(index, (size_t)got * sizeof *index) != want)
+        fail_msg("%s: other frames (%lld)", line, (long long)got);
+}
+
 static void check_size(const char *line)
 {
     struct wn_size in = {0}, got = {0};
@@ -313,6 +335,8 @@ static void check_size(const char *line)
         st = wn_size_cover(in, (struct wn_size){a, b}, &got, &err);
     else if (sscanf(line, "smart %d %d %d %lf %lf %63[^\n]", &in.w, &in.h, &a, &low, &high, want) == 6)
         st = wn_size_smart(in, a, low, high, &got, &err);
+    else if (sscanf(line, "video %d %d %d %63[^\n]", &in.w, &in.h, &a, want) == 4)
+        st = wn_size_smart_video(in, a, &got, &err);
     else
         fail_msg("%s: not a rule", line);
     if (!st) snprintf(text, sizeof text, "%d %d", got.w, got.h);
@@ -327,6 +351,8 @@ static void check_rule(const char *line, struct blob unused)
         check_count(line);
     else if (!strncmp(line, "spread", 6))
         check_spread(line);
+    else if (!strncmp(line, "rate", 4) || !strncmp(line, "tail", 4))
+        check_rate(line);
     else
         check_size(line);
 }
@@ -334,7 +360,7 @@ static void check_rule(const char *line, struct blob unused)
 static void rules_equal_official(void **state)
 {
     (void)state;
-    assert_true(for_each(MEDIA "sizes.txt", check_rule, (struct blob){0}) > 400);
+    assert_true(for_each(MEDIA "sizes.txt", check_rule, (struct blob){0}) > 1000);
 }
 
 static void rules_refuse(void **state)
@@ -348,6 +374,7 @@ static void rules_refuse(void **state)
     assert_int_equal(wn_size_ti2v((struct wn_size){5, 5}, 32, 1000, &out, NULL), WAN_EINVAL);
     assert_int_equal(wn_size_cover((struct wn_size){5, 0}, (struct wn_size){5, 5}, &out, NULL), WAN_EINVAL);
     assert_int_equal(wn_size_smart((struct wn_size){5, 5}, 28, NAN, 1e6, &out, NULL), WAN_EINVAL);
+    assert_int_equal(wn_size_smart_video((struct wn_size){5, 5}, 0, &out, NULL), WAN_EINVAL);
     assert_int_equal(wn_frames_count((struct wn_frame_wish){0}, 100, 0, &n, NULL), WAN_EINVAL);
     assert_int_equal(wn_frames_count((struct wn_frame_wish){.n_frames = NAN}, 100, 24, &n, NULL), WAN_EINVAL);
     int64_t one = -1;

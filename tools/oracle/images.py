@@ -1,18 +1,13 @@
-"""Goldens of tests/golden/media: images of every kind and what Pillow makes of them, resizing by Pillow and torch, sizes by
-the official functions.
+"""Goldens of tests/golden/media: images of every kind and what Pillow makes of them, resizing by Pillow and torch.
 
-    python tools/oracle/images.py --wan21 path/to/Wan2.1 --wan22 path/to/Wan2.2
+    python tools/oracle/images.py
 
 Needs `cjpeg` of libjpeg-turbo for the JPEG variants that Pillow does not write. Files:
 - `images/*`: the encoded images; `images.txt`: name, width, height, offset into `images.rgb` [h, w, 3] of Image.open(name).convert("RGB").
 - `resize.txt`, `resize.rgb`: image, width, height, filter, offset.  `bicubic.txt`, `bicubic.f32`: image, width, height, offset in bytes.
-- `sizes.txt`: one call of a size or frame rule in each line, with its answer or `error`.
 """
-import argparse
-import ast
 import io
 import math
-import random
 import struct
 import subprocess
 import tempfile
@@ -298,86 +293,10 @@ def write_resized():
     (OUT / 'bicubic.f32').write_bytes(blob)
 
 
-# ---- sizes -----------------------------------------------------------------------------------------------------------
-
-
-def functions(path, *names):
-    """Single functions (and the constants above them) of an official file, without its imports."""
-    tree = ast.parse(path.read_text())
-    body = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name in names or isinstance(n, ast.Assign)
-            and isinstance(n.value, (ast.Constant, ast.BinOp))]
-    space = {'math': math}
-    exec(compile(ast.Module([ast.parse('from __future__ import annotations').body[0], *body], []), str(path), 'exec'), space)
-    return [space[n] for n in names]
-
-
-def i2v_rule(path):
-    """The three statements of the official image2video.py that compute the size, as a function of (w, h, max_area)."""
-    source = path.read_text()
-    start = source.index('aspect_ratio = h / w')
-    end = source.index('\n', source.index('w = lat_w * self.vae_stride[2]'))
-    text = 'def rule(w, h, max_area, self):\n        ' + source[start:end] + '\n        return w, h\n'
-    space = {'np': np}
-    exec(text, space)
-
-    class Settings:
-        vae_stride, patch_size = (4, 8, 8), (1, 2, 2)
-
-    return lambda w, h, area: space['rule'](w, h, area, Settings)
-
-
-def answer(call):
-    try:
-        r = call()
-        return 'error' if min(r) < 1 else ' '.join(str(int(v)) for v in r)
-    except (ValueError, ZeroDivisionError, AssertionError):
-        return 'error'
-
-
-def write_sizes(wan21, wan22):
-    smart, nframes = functions(wan21 / 'wan/utils/qwen_vl_utils.py', 'smart_resize', 'smart_nframes', 'round_by_factor',
-                               'ceil_by_factor', 'floor_by_factor')[:2]
-    best, = functions(wan22 / 'wan/utils/utils.py', 'best_output_size')
-    rule = i2v_rule(wan22 / 'wan/image2video.py')
-    rng = random.Random(3)
-    sizes = [(1920, 1080), (1080, 1920), (832, 480), (480, 832), (1024, 1024), (4000, 3000), (640, 480), (1280, 720), (1, 1),
-             (3, 5000), (9000, 7), (1, 100000)]
-    sizes += [(rng.randint(1, 6000), rng.randint(1, 6000)) for _ in range(40)]
-    lines = []
-    for w, h in sizes:
-        for area in (720 * 1280, 480 * 832):
-            lines.append(f'i2v {w} {h} {area} {answer(lambda: rule(w, h, area))}')
-        area = 704 * 1280
-        got = answer(lambda: best(w, h, 32, 32, area))
-        lines.append(f'ti2v {w} {h} 32 {area} {got}')
-        if got != 'error':
-            ow, oh = map(int, got.split())
-            scale = max(ow / w, oh / h)
-            lines.append(f'cover {w} {h} {ow} {oh} {round(w * scale)} {round(h * scale)}')
-        for factor, low, high in ((28, 4 * 28 * 28, 16384 * 28 * 28), (28, 256 * 28 * 28, 1280 * 28 * 28), (14, 100352, 105369.6)):
-            lines.append(f'smart {w} {h} {factor} {low} {high} {answer(lambda: smart(h, w, factor, low, high)[::-1])}')
-    for _ in range(80):
-        total, fps = rng.randint(1, 3000), rng.choice([8, 15, 16, 23.976, 24, 25, 29.97, 30, 60])
-        wish = rng.choice([{}, {'fps': rng.choice([0.5, 1, 2, 4.5, 30])}, {'nframes': rng.randint(1, 99)},
-                           {'fps': 2, 'min_frames': rng.randint(1, 40), 'max_frames': rng.randint(1, 90)}])
-        got = answer(lambda: [nframes(wish, total, fps)])
-        line = [wish.get(k, 0) for k in ('nframes', 'fps', 'min_frames', 'max_frames')]
-        lines.append('count ' + ' '.join(map(str, line)) + f' {total} {fps} {got}')
-        n = int(got) if got != 'error' else rng.randint(1, 9)
-        index = torch.linspace(0, total - 1, n).round().long()
-        lines.append(f'spread {total} {n} {zlib.crc32(index.numpy().tobytes())}')
-    (OUT / 'sizes.txt').write_text('\n'.join(lines) + '\n')
-
-
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--wan21', required=True, metavar='DIR', type=Path, help='checkout of the official Wan2.1 code')
-    p.add_argument('--wan22', required=True, metavar='DIR', type=Path, help='checkout of the official Wan2.2 code')
-    a = p.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     n = write_images()
     write_resized()
-    write_sizes(a.wan21, a.wan22)
     print(f'{n} images, {sum(f.stat().st_size for f in OUT.rglob("*") if f.is_file())} bytes in all')
 
 
