@@ -19,8 +19,7 @@ struct generate {
     struct wan_gen_params params;
     struct wan_model_params model_params;
     const char *output;
-    int resume;
-    int plan;                    /* not available yet */
+    int plan, resume;
     char state[4096];            /* file in which the run is kept while it is not done */
     char prompt[MAX_PROMPT + 1]; /* where it came from standard input */
     char default_output[320];    /* 50 characters of at most 4 bytes, the seed, a number */
@@ -36,6 +35,7 @@ static struct opt_set generate_options(struct generate *g, struct opt *opts)
     struct wan_model_params *m = &g->model_params;
     const struct opt own[] = {
         {"model", "m ckpt_dir", OPT_STRING, &m->path, 0, 0, "folder", "Wan2.1-T2V-1.3B", "checkpoint folder"},
+        {"plan", NULL, OPT_FLAG, &g->plan, 0, 0, "", "", "say what the run would take, and do not run it"},
         {"resume", NULL, OPT_FLAG, &g->resume, 0, 0, "", "",
          "go on with a run of this output that was stopped, if there is one"},
         {"high", NULL, OPT_STRING, &m->high, 0, 0, "file", "high_noise.safetensors",
@@ -50,13 +50,10 @@ static struct opt_set generate_options(struct generate *g, struct opt *opts)
         {"output", "o save_file", OPT_STRING, &g->output, 0, 0, "file", "kite.mp4",
          "file to write: .mp4, .webm, .webp, .png (one frame), or dir/frame_%04d.png"},
     };
-    const struct opt hidden[] = {
-        {"plan", NULL, OPT_FLAG, &g->plan, 0, 0, NULL, NULL, NULL},
-    };
     size_t n_table, n = 0;
     const struct wan_option *table = wan_gen_options(&n_table);
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) opts[n++] = own[i];
-    for (size_t i = 0; i < n_table && n + 2 + RUN_N_OPTIONS < MAX_OPTIONS; i++) {
+    for (size_t i = 0; i < n_table && n + RUN_N_OPTIONS < MAX_OPTIONS; i++) {
         const struct wan_option *o = &table[i];
         opts[n++] = (struct opt){o->name,
                                  o->official,
@@ -68,7 +65,6 @@ static struct opt_set generate_options(struct generate *g, struct opt *opts)
                                  o->example,
                                  o->help};
     }
-    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) opts[n++] = hidden[i];
     run_options(&g->run, opts, &n);
     return (struct opt_set){"wan generate", opts, n};
 }
@@ -155,7 +151,6 @@ static void default_frames(struct generate *g)
 
 static int check_arguments(struct generate *g)
 {
-    if (g->plan) return ui_fail(EXIT_USAGE, "--plan is not available yet");
     if (g->resume && !g->output && !g->params.latents_file)
         return ui_fail(EXIT_USAGE, "--resume needs the -o or --save-latents of the run that was stopped");
     if (!names_model(g)) return ui_fail(EXIT_USAGE, "wan generate needs -m MODEL, a checkpoint folder");
@@ -245,6 +240,32 @@ static int name_state(struct generate *g)
     return n < (int)sizeof g->state ? 0 : ui_fail(EXIT_USAGE, "the name of the output is too long");
 }
 
+static int plan(struct generate *g)
+{
+    struct wan_plan p;
+    enum wan_status status = wan_plan(g->model, &g->params, &p);
+    if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
+    printf("video   %dx%d, %d frame%s: %lld tokens, %d steps\n", p.width, p.height, p.frames,
+           p.frames == 1 ? "" : "s", (long long)p.tokens, p.steps);
+    printf("memory  %s, and %s of weights mapped from files\n", ui_bytes((double)p.memory_bytes).s,
+           ui_bytes((double)p.mapped_bytes).s);
+    printf("work    text %.3g TFLOP", p.text_flops * 1e-12);
+    if (p.image_flops > 0) printf(", image %.3g", p.image_flops * 1e-12);
+    printf(", a step %.3g, decoding %.3g\n", p.step_flops * 1e-12, p.decode_flops * 1e-12);
+    printf("time    about %s: text %s", ui_seconds(p.seconds).s, ui_seconds(p.text_seconds).s);
+    if (p.image_flops > 0) printf(", image %s", ui_seconds(p.image_seconds).s);
+    printf(", a step %s, decoding %s\n", ui_seconds(p.step_seconds).s, ui_seconds(p.decode_seconds).s);
+    return ui_flush_output(0);
+}
+
+static int open_model(struct generate *g)
+{
+    enum wan_status status = g->output ? wan_output_check(g->ctx, g->output, g->params.frames) : WAN_OK;
+    if (status) return ui_fail_status(status == WAN_EUNSUPPORTED ? WAN_EINVAL : status, g->ctx, EXIT_USAGE);
+    status = wan_model_open_parts(&g->model, g->ctx, &g->model_params);
+    return status ? ui_fail_status(status, g->ctx, EXIT_USAGE) : 0;
+}
+
 static int open_session(struct generate *g)
 {
     int code;
@@ -252,13 +273,9 @@ static int open_session(struct generate *g)
         if ((code = name_state(g))) return code;
         g->params.resume_file = g->state;
     }
-    enum wan_status status = g->output ? wan_output_check(g->ctx, g->output, g->params.frames) : WAN_OK;
-    if (status) return ui_fail_status(status == WAN_EUNSUPPORTED ? WAN_EINVAL : status, g->ctx, EXIT_USAGE);
-    status = wan_model_open_parts(&g->model, g->ctx, &g->model_params);
-    if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
     bool from_files = g->params.noise_file || g->params.context_file || g->resume;
     struct wan_gen_params resolved;
-    status = wan_gen_resolve(g->model, &g->params, &resolved);
+    enum wan_status status = wan_gen_resolve(g->model, &g->params, &resolved);
     if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
     status = wan_session_new(&g->session, g->model, &resolved);
     if (status) return ui_fail_status(status, g->ctx, from_files ? EXIT_ERROR : EXIT_USAGE);
@@ -274,6 +291,8 @@ static int run(struct generate *g)
 {
     double start = seconds_now();
     int code = run_context(&g->ctx, &g->run);
+    if (!code) code = open_model(g);
+    if (!code && g->plan) return plan(g);
     if (!code) code = open_session(g);
     if (code) return code;
     say_plan(g, wan_session_params(g->session));

@@ -164,6 +164,21 @@ struct wan_option {
 };
 WAN_API const struct wan_option *wan_gen_options(size_t *n);
 
+/* What a run will take. Weights are mapped and not read. */
+struct wan_plan {
+    int width, height, frames, steps;                         /* as they will be */
+    int64_t tokens;                                           /* of the transformer's sequence */
+    double text_flops, image_flops, step_flops, decode_flops; /* a step: both passes of a guided one, mean */
+    size_t memory_bytes; /* most that the process will hold at once, without mapped files */
+    size_t mapped_bytes; /* of weights: what they take while in use, where there is room */
+    /* From rates that this machine was measured at (a second or so). Weights that have to come from a disk
+     * are not in it. */
+    double text_seconds, image_seconds, step_seconds, decode_seconds, seconds;
+};
+/* WAN_EUNSUPPORTED on devices other than cpu. */
+WAN_API enum wan_status wan_plan(struct wan_model *model, const struct wan_gen_params *params,
+                                 struct wan_plan *plan);
+
 /* A session: one video, in steps that can each be called alone. */
 struct wan_session;
 
@@ -175,9 +190,9 @@ struct wan_progress {
     size_t memory;       /* bytes held by the library */
 };
 
-/* Save what the run needs to go on after every step, in the background, in this file (a safetensors file of a few
- * latents). The file is left when the session is freed, for another one with .resume_file; wan_session_drop_state
- * removes it. A save that fails is a warning in the log. */
+/* Save what the run needs to go on after every step, in the background, in this file (a safetensors file of a
+ * few latents). The file is left when the session is freed, for another one with .resume_file;
+ * wan_session_drop_state removes it. A save that fails is a warning in the log. */
 WAN_API enum wan_status wan_session_keep_state(struct wan_session *s, const char *path);
 WAN_API void wan_session_drop_state(struct wan_session *s);
 

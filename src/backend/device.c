@@ -54,6 +54,8 @@ enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_pa
 {
     *dev = NULL;
     const char *name = params->name ? params->name : "auto";
+    if (params->dry && strcmp(name, "cpu"))
+        return wn_fail(err, WAN_EUNSUPPORTED, "a run on device '%s' cannot be planned", name);
     if (!strcmp(name, "ref")) return wn_ref_open(dev, params, err);
     if (!strcmp(name, "cpu") || !strcmp(name, "auto")) return wn_cpu_open(dev, params, err);
     if (!strcmp(name, "cuda") || !strcmp(name, "mlx"))

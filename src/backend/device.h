@@ -75,6 +75,8 @@ struct wn_device_params {
     const char *name; /* "auto", "ref", "cpu"; NULL: auto */
     const char *isa;  /* highest level to use: "portable", "avx2", "amx"; NULL: the best this machine has */
     int n_threads;    /* 0: one for each core */
+    bool dry; /* memory is allocated as in a real run, and nothing is computed: downloads give zeros. For
+                 plans; cpu only */
     struct wn_log log;
     int (*cancelled)(void *ctx);
     void *cancel_ctx;

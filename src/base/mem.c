@@ -1,16 +1,30 @@
+#define _GNU_SOURCE /* MAP_ANONYMOUS, madvise */
 #include "base/mem.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-/* Each block is preceded by WN_ALIGN bytes that hold its size and the address to hand back to the hook. */
+/* Each block is preceded by WN_ALIGN bytes that hold its size and the address to hand back to the hook, or
+ * the extent of its own mapping. */
 struct header {
     void *base;
-    size_t bytes;
+    size_t bytes, mapped; /* mapped 0: from the hook */
 };
+
+/* Large blocks are mappings of their own: freed, they leave the process at once, where malloc would keep the
+ * pages in its heap between smaller blocks. Larger ones still get huge pages, where the system gives them on
+ * request. Address sanitizers watch malloc, so that they get everything. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { MAP_FROM = 0 };
+#else
+enum { MAP_FROM = 1 << 18 };
+#endif
+enum { HUGE_PAGE = 1 << 21, HUGE_FROM = 4 * HUGE_PAGE };
 
 static void *sys_alloc(void *ctx, size_t bytes)
 {
@@ -22,6 +36,25 @@ static void sys_free(void *ctx, void *p)
 {
     (void)ctx;
     free(p);
+}
+
+static void *map_block(size_t bytes, size_t *mapped)
+{
+    size_t unit = bytes >= HUGE_FROM ? HUGE_PAGE : 4096, n = (bytes + unit - 1) / unit * unit;
+    size_t slack = bytes >= HUGE_FROM ? HUGE_PAGE : 0;
+    char *p = mmap(NULL, n + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    if (slack) { /* cut to whole huge pages */
+        size_t front = (HUGE_PAGE - (uintptr_t)p % HUGE_PAGE) % HUGE_PAGE;
+        if (front) munmap(p, front);
+        if (slack - front) munmap(p + front + n, slack - front);
+        p += front;
+#if defined(MADV_HUGEPAGE)
+        madvise(p, n, MADV_HUGEPAGE);
+#endif
+    }
+    *mapped = n;
+    return p;
 }
 
 static const struct wn_mem_hook sys_hook = {sys_alloc, sys_free, NULL};
@@ -90,14 +123,22 @@ static struct header *header_of(void *p)
     return (struct header *)((char *)p - WN_ALIGN);
 }
 
+/* What a block takes from the system. */
+static size_t counted(const struct header *h)
+{
+    return h->mapped ? h->mapped : h->bytes;
+}
+
 void *wn_alloc(size_t bytes)
 {
     if (must_fail() || bytes > SIZE_MAX - 2 * WN_ALIGN) return NULL;
-    char *base = hook.alloc(hook.ctx, bytes + 2 * WN_ALIGN);
+    size_t all = bytes + 2 * WN_ALIGN, mapped = 0;
+    bool own = MAP_FROM && bytes >= MAP_FROM && hook.alloc == sys_alloc;
+    char *base = own ? map_block(all, &mapped) : hook.alloc(hook.ctx, all);
     if (!base) return NULL;
     char *p = (char *)(((uintptr_t)base + 2 * WN_ALIGN - 1) & ~(uintptr_t)(WN_ALIGN - 1));
-    *header_of(p) = (struct header){base, bytes};
-    count_up(bytes);
+    *header_of(p) = (struct header){base, bytes, mapped};
+    count_up(counted(header_of(p)));
     return p;
 }
 
@@ -133,8 +174,11 @@ void wn_free(void *p)
 {
     if (!p) return;
     struct header *h = header_of(p);
-    atomic_fetch_sub(&used, h->bytes);
-    hook.free(hook.ctx, h->base);
+    atomic_fetch_sub(&used, counted(h));
+    if (h->mapped)
+        munmap(h->base, h->mapped);
+    else
+        hook.free(hook.ctx, h->base);
 }
 
 char *wn_strndup(const char *s, size_t n)

@@ -2,6 +2,7 @@
 #ifndef WN_LIB_SESSION_H
 #define WN_LIB_SESSION_H
 
+#include "base/digest.h"
 #include "lib/model.h"
 #include "pipe/image.h"
 #include "pipe/job.h"

@@ -32,6 +32,8 @@ struct wn_job {
     bool has_condition; /* the image went into `input` */
     float *first;       /* [z, h, w] what latent frame 0 is held to (TI2V), or NULL */
     double *t;          /* [tokens] timesteps, with `first` */
+    void (*on_op)(void *ctx, int op, const void *args, struct wn_tensor out, double seconds);
+    void *on_op_ctx;
 };
 
 void wn_latent_dims(const struct wn_parts *parts, enum wn_part which, int width, int height, int frames,
@@ -46,7 +48,11 @@ void wn_latent_dims(const struct wn_parts *parts, enum wn_part which, int width,
 
 static struct wn_exec make_exec(const struct wn_job *j, enum wn_precision precision)
 {
-    return (struct wn_exec){.dev = j->parts->dev, .precision = precision, .log = j->log};
+    return (struct wn_exec){.dev = j->parts->dev,
+                            .precision = precision,
+                            .log = j->log,
+                            .on_op = j->on_op,
+                            .on_op_ctx = j->on_op_ctx};
 }
 
 /* Hand an exec's failure to the caller. */
@@ -178,6 +184,24 @@ void wn_job_free(struct wn_job *j)
     wn_free(j);
 }
 
+void wn_job_on_op(struct wn_job *j,
+                  void (*fn)(void *ctx, int op, const void *args, struct wn_tensor out, double seconds),
+                  void *ctx)
+{
+    j->on_op = fn;
+    j->on_op_ctx = ctx;
+}
+
+int wn_job_phase(const struct wn_job *j, int i)
+{
+    return i == 0 ? 0 : j->phase[i <= j->n_phases ? i - 1 : j->n_phases - 1].end;
+}
+
+enum wan_status wn_job_seek(struct wn_job *j, int step, struct wn_err *err)
+{
+    return wn_solver_seek(j->solver, step, err);
+}
+
 /* ---- text ---- */
 
 enum wan_status wn_job_encode_text(struct wn_job *j, struct wn_err *err)
@@ -191,8 +215,9 @@ enum wan_status wn_job_encode_text(struct wn_job *j, struct wn_err *err)
         return wn_fail(err, WAN_EFORMAT, "%s: the text encoder is %lld wide, the transformer takes %lld",
                        wn_weights_path(j->parts->weights[WN_PART_T5]), (long long)width,
                        (long long)c->text_dim);
-    return wn_encode_prompts(&j->contexts, j->parts, prompt, j->v[1] ? 2 : 1, c->text_len, j->p.t5, j->log,
-                             err);
+    struct wn_exec ex = make_exec(j, j->p.t5);
+    wn_encode_prompts(&ex, &j->contexts, j->parts, prompt, j->v[1] ? 2 : 1, c->text_len);
+    return take_err(&ex, err);
 }
 
 /* ---- image ---- */

@@ -37,6 +37,16 @@ enum wan_status wn_job_new(struct wn_job **job, struct wn_parts *parts, const st
                            const struct wn_log *log, struct wn_err *err);
 void wn_job_free(struct wn_job *job); /* NULL is fine */
 
+/* Called after every operation, as wn_exec's on_op. */
+void wn_job_on_op(struct wn_job *job,
+                  void (*fn)(void *ctx, int op, const void *args, struct wn_tensor out, double seconds),
+                  void *ctx);
+/* Steps are done in phases, one for each transformer: the first step of phase i, n_steps for i past the last.
+ */
+int wn_job_phase(const struct wn_job *job, int i);
+/* Make `step` the next one without doing those before it: for plans. */
+enum wan_status wn_job_seek(struct wn_job *job, int step, struct wn_err *err);
+
 /* Contexts of prompt and negative prompt. Opens tokenizer and text encoder as needed. Once is enough. */
 enum wan_status wn_job_encode_text(struct wn_job *job, struct wn_err *err);
 /* Latents of the first frame; nothing to do without an image. Opens the VAE. Once is enough. */

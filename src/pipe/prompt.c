@@ -62,38 +62,35 @@ static enum wan_status tokenize(struct tokens *t, int i, const struct wn_tokeniz
     return err->code;
 }
 
-static enum wan_status encode(struct wn_contexts *out, struct wn_parts *parts, const struct tokens *t, int n,
-                              enum wn_precision precision, const struct wn_log *log, struct wn_err *err)
+static void encode(struct wn_exec *ex, struct wn_contexts *out, const struct wn_t5 *t5,
+                   const struct tokens *t, int n)
 {
-    struct wn_exec ex = {.dev = parts->dev, .precision = precision, .log = log};
     struct wn_scope scope;
-    wn_scope_begin(&ex, &scope);
-    struct wn_tensor c = wn_t5_encode(&ex, parts->t5, t->ids, t->seg, n);
-    float *rows = wn_ok(&ex) ? wn_alloc(wn_n_bytes(c)) : NULL;
-    if (wn_ok(&ex) && !rows) wn_fail_nomem(&ex.err, "the text context", wn_n_bytes(c));
-    if (wn_ok(&ex)) wn_download(&ex, c, rows);
-    wn_scope_end(&ex, &scope);
-    if (ex.err.code) wn_fail(err, ex.err.code, "%s", ex.err.text);
-    for (int i = 0; i < n && !err->code; i++) {
+    wn_scope_begin(ex, &scope);
+    struct wn_tensor c = wn_t5_encode(ex, t5, t->ids, t->seg, n);
+    float *rows = wn_ok(ex) ? wn_alloc(wn_n_bytes(c)) : NULL;
+    if (wn_ok(ex) && !rows) wn_fail_nomem(&ex->err, "the text context", wn_n_bytes(c));
+    if (wn_ok(ex)) wn_download(ex, c, rows);
+    wn_scope_end(ex, &scope);
+    for (int i = 0; i < n && wn_ok(ex); i++) {
         out->n[i] = t->seg[i + 1] - t->seg[i];
-        out->rows[i] = copy_rows(rows + t->seg[i] * out->width, out->n[i], out->width, err);
+        out->rows[i] = copy_rows(rows + t->seg[i] * out->width, out->n[i], out->width, &ex->err);
     }
     wn_free(rows);
-    return err->code;
 }
 
-enum wan_status wn_encode_prompts(struct wn_contexts *out, struct wn_parts *parts, const char *const *prompt,
-                                  int n, int64_t text_len, enum wn_precision precision,
-                                  const struct wn_log *log, struct wn_err *err)
+enum wan_status wn_encode_prompts(struct wn_exec *ex, struct wn_contexts *out, struct wn_parts *parts,
+                                  const char *const *prompt, int n, int64_t text_len)
 {
     struct tokens t = {0};
+    struct wn_err *err = &ex->err;
     *out = (struct wn_contexts){0};
-    if (wn_parts_tokenizer(parts, err) || wn_parts_t5(parts, err)) return err->code;
+    if (!wn_ok(ex) || wn_parts_tokenizer(parts, err) || wn_parts_t5(parts, err)) return err->code;
     out->width = wn_t5_width(parts->t5);
-    for (int i = 0; i < n && !err->code; i++) tokenize(&t, i, parts->tokenizer, prompt[i], text_len, err);
-    if (!err->code) encode(out, parts, &t, n, precision, log, err);
+    for (int i = 0; i < n && wn_ok(ex); i++) tokenize(&t, i, parts->tokenizer, prompt[i], text_len, err);
+    if (wn_ok(ex)) encode(ex, out, parts->t5, &t, n);
     wn_parts_rest(parts, WN_PART_T5);
     wn_free(t.ids);
-    if (err->code) wn_contexts_release(out);
+    if (!wn_ok(ex)) wn_contexts_release(out);
     return err->code;
 }

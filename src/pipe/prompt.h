@@ -17,8 +17,7 @@ enum wan_status wn_contexts_copy(struct wn_contexts *out, const struct wn_contex
 
 /* Clean, tokenise (at most `text_len` tokens each) and encode `n` prompts in one pass of the text encoder,
  * whose pages are given back after. Opens tokenizer and text encoder. On failure *out is zeroed. */
-enum wan_status wn_encode_prompts(struct wn_contexts *out, struct wn_parts *parts, const char *const *prompt,
-                                  int n, int64_t text_len, enum wn_precision precision,
-                                  const struct wn_log *log, struct wn_err *err);
+enum wan_status wn_encode_prompts(struct wn_exec *ex, struct wn_contexts *out, struct wn_parts *parts,
+                                  const char *const *prompt, int n, int64_t text_len);
 
 #endif

@@ -9,8 +9,9 @@ start() {
     "$wan" generate -m "$1" --context "$run_file" --size 64x64 --frames 17 --steps 5000 --seed 1 -o cut.mp4 \
         --save-latents cut.safetensors >out 2>err &
     pid=$!
+    rm -f cut.mp4.resume
     for _ in $(seq 300); do
-        grep -q denoise err 2>/dev/null && return
+        [ -s cut.mp4.resume ] && return # a step is done
         kill -0 $pid 2>/dev/null || break
         sleep 0.1
     done

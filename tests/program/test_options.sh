@@ -56,13 +56,11 @@ fails 2 'needs -m' generate --prompt 'a kite'
 fails 2 '--prompt' generate -m x
 fails 2 '--prompt is empty' generate -m x --prompt ''
 fails 2 '--prompt is empty' generate -m x --prompt '  '
-fails 2 'not available yet' generate --plan
+fails 2 'needs -m' generate --plan
 fails 2 '--resume needs' generate -m x --prompt x --resume
 fails 2 'from text alone' generate -m "$tiny" --prompt x --image x.png
 fails 2 'must be t2v' generate -m "$tiny" --prompt x --model-type i3v
 run 0 generate --help
-! grep -qE -e '--plan' out
-ok 'help does not list what is not there' $?
 fails 2 'needs a file or folder' inspect
 fails 2 '--forward takes C,F,H,W' inspect "$tiny" --forward 1,2,3
 fails 2 '--precision must be' inspect "$tiny" --precision f16

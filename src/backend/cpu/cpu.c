@@ -108,10 +108,12 @@ static enum wan_status upload(struct wn_device *dev, struct wn_buf *buf, size_t 
 static enum wan_status download(struct wn_device *dev, const struct wn_buf *buf, size_t offset, void *data,
                                 size_t bytes, struct wn_err *err)
 {
-    (void)dev;
     if (offset > buf->bytes || bytes > buf->bytes - offset)
         return wn_fail(err, WAN_EINTERNAL, "download of %zu bytes passes the end of its buffer", bytes);
-    if (bytes) memcpy(data, (const uint8_t *)buf->host + offset, bytes);
+    if (wn_cpu_of(dev)->dry)
+        memset(data, 0, bytes);
+    else if (bytes)
+        memcpy(data, (const uint8_t *)buf->host + offset, bytes);
     return WAN_OK;
 }
 
@@ -166,6 +168,7 @@ enum wan_status wn_cpu_scratch(struct wn_cpu *cpu, size_t shared, size_t per_thr
 enum wan_status wn_cpu_run(struct wn_cpu *cpu, int64_t n_tasks, void (*fn)(void *, int64_t, int), void *arg,
                            struct wn_err *err)
 {
+    if (cpu->dry) return WAN_OK;
     if (wn_pool_run(cpu->base.pool, n_tasks, fn, arg)) return WAN_OK;
     return wn_fail(err, WAN_ECANCELED, "canceled");
 }
@@ -247,6 +250,7 @@ enum wan_status wn_cpu_open(struct wn_device **dev, const struct wn_device_param
         return st;
     }
     cpu->base.table = &table;
+    cpu->dry = params->dry;
     cpu->base.isa = cpu->leaf.isa;
     cpu->base.log = params->log;
     cpu->base.cancelled = params->cancelled;
