@@ -1,6 +1,9 @@
 /* Whole parts against the official PyTorch code (tests/golden/model, written by tools/oracle): every device
  * and instruction-set level, float32 within 1e-5, float32-grade products within 1e-4, and bf16 no further
- * from the float32 truth than 1.2 times the official bf16 run. */
+ * from the float32 truth than 1.2 times the official bf16 run.
+ *
+ *     test_parts [PATTERN]      PATTERN such as 'cpu amx*'; none: all
+ */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -374,7 +377,7 @@ static void add_place(struct place *pl)
     add(pl, "frames of a run", "f32", frames_match, pl);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     int n_isa, n = 0;
     const char *const *isa = wn_cpu_isa_list(&n_isa);
@@ -390,6 +393,7 @@ int main(void)
         }
         add_place(&places[i]);
     }
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     int failed = _cmocka_run_group_tests("parts", tests, n_tests, NULL, NULL);
     for (int i = 0; i < n; i++) wan_context_free(places[i].ctx);
     for (size_t i = 0; i < n_tests; i++) free((void *)tests[i].name);

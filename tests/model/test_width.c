@@ -2,8 +2,8 @@
  * grid, against the official module: float32 within 1e-5, float32-grade within 1e-4, bf16 within 1.2 times
  * the official error. Weights and inputs are made here (gen.h) as tools/oracle/dit_width.py makes them.
  *
- *     test_width [NAME [ISA]]      NAME 1.3b, 5b or 14b; none: all, the two larger ones at the best level
- * only
+ *     test_width [NAME [ISA [PRECISION]]]      NAME 1.3b, 5b or 14b; none: all, the two larger ones at the
+ *                                              best level only
  */
 #include <fcntl.h>
 #include <math.h>
@@ -20,6 +20,9 @@
 #include "model/dit.h"
 
 enum { TEXT_ROWS = 77, N_STAGE_SAMPLE = 2048 };
+
+static const char *const precision_name[] = {
+    [WN_PREC_F32] = "f32", [WN_PREC_F32X] = "f32x", [WN_PREC_BF16] = "bf16"};
 
 static const struct width {
     const char *name;
@@ -247,10 +250,7 @@ static void compare(const struct width *w, const char *where, enum wn_precision 
     double value = bf16 ? sqrt(d2 / o2) : worst / top;
     double limit = bf16 ? 1.2 : precision == WN_PREC_F32 ? 1e-5 : 1e-4;
     bool good = value <= limit;
-    printf("%-4s %-12s %-4s %s %.3g (limit %g)%s\n", w->name, where,
-           bf16                       ? "bf16"
-           : precision == WN_PREC_F32 ? "f32"
-                                      : "f32x",
+    printf("%-4s %-12s %-4s %s %.3g (limit %g)%s\n", w->name, where, precision_name[precision],
            bf16 ? "error over the official one's" : "max error", value, limit, good ? "" : "  FAILED");
     n_passed += good;
     n_failed += !good;
@@ -282,7 +282,8 @@ static void run(const struct width *w, struct wn_device *dev, const char *where,
     free(rows);
 }
 
-static void test_width(const struct width *w, const char *isa_wanted, bool best_only)
+static void test_width(const struct width *w, const char *isa_wanted, const char *precision_wanted,
+                       bool best_only)
 {
     char path[64], golden_path[512];
     struct wn_err err = {0};
@@ -317,7 +318,8 @@ static void test_width(const struct width *w, const char *isa_wanted, bool best_
         wn_dit_new(&dit, dev, weights, &config, &err);
         need(&err);
         for (int p = WN_PREC_F32; p <= WN_PREC_BF16; p++)
-            if (p != WN_PREC_F32X || !strcmp(isa[i], "amx")) /* elsewhere f32x is f32 */
+            if (precision_wanted ? !strcmp(precision_name[p], precision_wanted)
+                                 : p != WN_PREC_F32X || !strcmp(isa[i], "amx")) /* elsewhere f32x is f32 */
                 run(w, dev, isa[i], (enum wn_precision)p, dit, golden);
         wn_dit_free(dit);
         wn_device_close(dev);
@@ -330,7 +332,7 @@ int main(int argc, char **argv)
 {
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
         if (argc < 2 || !strcmp(argv[1], widths[i].name))
-            test_width(&widths[i], argc > 2 ? argv[2] : NULL, i > 0);
+            test_width(&widths[i], argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL, i > 0);
     printf("%d passed, %d failed\n", n_passed, n_failed);
     return n_failed || !n_passed;
 }
