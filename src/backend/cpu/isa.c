@@ -28,7 +28,7 @@ static uint64_t xcr0(void)
 }
 
 #if defined(WN_HAVE_AMX) && !defined(WN_AMX_EMULATION)
-/* Linux gives a process tile registers only on request; threads started later inherit the permission. */
+/* Linux gives a process tile registers only on request; all its threads have the permission then. */
 static bool request_tiles(void)
 {
 #if defined(__linux__)
@@ -37,6 +37,20 @@ static bool request_tiles(void)
 #else
     return false;
 #endif
+}
+#endif
+
+#if defined(WN_HAVE_AMX) && !defined(WN_AMX_EMULATION)
+/* The tiles that leaf_amx.c configures: palette 1 with 8 of 16 rows x 64 bytes, and products as large. */
+static bool tiles_fit(void)
+{
+    enum { PALETTES = 0x1d, PRODUCTS = 0x1e, ROWS = 16, ROW_BYTES = 64, TILES = 8 };
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(PALETTES, 0, &a, &b, &c, &d) || a < 1) return false;
+    if (!__get_cpuid_count(PALETTES, 1, &a, &b, &c, &d)) return false;
+    if (b >> 16 < TILES || (b & 0xffff) < ROW_BYTES || (c & 0xffff) < ROWS) return false;
+    if (!__get_cpuid_count(PRODUCTS, 0, &a, &b, &c, &d)) return false;
+    return (b & 0xff) >= ROWS && (b >> 8 & 0xffff) >= ROW_BYTES;
 }
 #endif
 
@@ -55,7 +69,7 @@ static void detect(void)
 #elif defined(WN_HAVE_AMX)
     enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
     present[WN_ISA_AMX] = present[WN_ISA_AVX2] && (d & AMX_BF16) && (d & AMX_TILE) &&
-                          (xcr0() & XSAVE_TILES) == XSAVE_TILES && request_tiles();
+                          (xcr0() & XSAVE_TILES) == XSAVE_TILES && tiles_fit() && request_tiles();
 #endif
 }
 #else
