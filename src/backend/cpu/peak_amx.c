@@ -23,6 +23,7 @@ double wn_peak_bf16_amx(int64_t rounds, float *sink)
     for (int t = 0; t < 2 * N; t++)
         for (int i = 0; i < ROWS * BYTES; i++)
             a[t][i] = b[t][i] = (uint8_t)(one_third[i & 1] + (i & 1 ? 0 : i / 64 % 7));
+    __asm__ volatile("" ::: "memory"); /* gcc 12's intrinsics do not tell what memory they read */
     _tile_loadconfig(&config);
     _tile_zero(0);
     _tile_zero(1);
