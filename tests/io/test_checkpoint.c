@@ -17,6 +17,7 @@ struct header {
     const char *skip;    /* leave this tensor out */
     const char *reshape; /* give this one an extent more in its first dimension */
     const char *retype;  /* and this one type I64 */
+    const char *title;   /* metadata "modelspec.title" */
 };
 
 static void add_key(void *ctx, const char *name, int n_dims, const int64_t *dim)
@@ -44,6 +45,8 @@ static struct wn_key_visitor begin(struct header *h)
 {
     if (!h->type) h->type = WN_BF16;
     assert_int_equal(wn_str_add(&h->json, "{", 1), 0);
+    if (h->title)
+        assert_int_equal(wn_str_addf(&h->json, "\"__metadata__\":{\"modelspec.title\":\"%s\"}", h->title), 0);
     return (struct wn_key_visitor){add_key, h};
 }
 
@@ -359,6 +362,67 @@ static void experts(void **state)
     wn_checkpoint_release(&ck);
 }
 
+/* What it is and what told so. */
+static void expect_model(const struct wn_checkpoint_files *files, const char *name, const char *told,
+                         bool guessed)
+{
+    struct wn_checkpoint ck;
+    struct wn_err err = {0};
+    if (wn_checkpoint_open_files(&ck, files, &err)) fail_msg("%s", err.text);
+    assert_string_equal(ck.name, name);
+    assert_non_null(strstr(ck.told, told));
+    assert_int_equal(ck.guessed, guessed);
+    wn_checkpoint_release(&ck);
+}
+
+/* A T2V expert and Wan2.1 T2V 14B have the same tensors. */
+static void which_14b(void **state)
+{
+    (void)state;
+    struct wn_checkpoint ck;
+    struct wn_err err = {0};
+    struct wn_checkpoint_files f = {0};
+    make_folder("files");
+    write_dit(f.path = in_scratch("files/t2v.safetensors"), &t2v_14b, (struct header){0});
+    expect_model(&f, "Wan2.1 T2V 14B", "nothing else", true);
+    f.model_type = "t2v-a14b";
+    expect_model(&f, "Wan2.2 T2V A14B", "--model-type", false);
+    f.model_type = "a14b";
+    assert_int_equal(wn_checkpoint_open_files(&ck, &f, &err), WAN_EINVAL);
+    assert_non_null(strstr(err.text, "--model-type 'a14b'"));
+    f.model_type = NULL;
+    write_dit(f.path = in_scratch("files/titled.safetensors"), &t2v_14b,
+              (struct header){.title = "Wan2.2 T2V"});
+    expect_model(&f, "Wan2.2 T2V A14B", "metadata", false);
+    write_dit(f.path = in_scratch("files/wan2.2_t2v_low_noise_14B.safetensors"), &t2v_14b,
+              (struct header){0});
+    expect_model(&f, "Wan2.2 T2V A14B, low-noise expert", "its name", false);
+
+    /* two files, named one by one; the folder of the first is looked at for the rest */
+    f = (struct wn_checkpoint_files){.part = {[WN_PART_DIT_HIGH] = in_scratch("files/t2v.safetensors"),
+                                              [WN_PART_DIT_LOW] = in_scratch("files/titled.safetensors")}};
+    expect_model(&f, "Wan2.2 T2V A14B", "two experts", false);
+    f.model_type = "t2v";
+    err = (struct wn_err){0};
+    assert_int_equal(wn_checkpoint_open_files(&ck, &f, &err), WAN_EINVAL);
+    assert_non_null(strstr(err.text, "two experts"));
+    f = (struct wn_checkpoint_files){.part = {[WN_PART_DIT_HIGH] = in_scratch("files/nowhere")}};
+    err = (struct wn_err){0};
+    assert_int_equal(wn_checkpoint_open_files(&ck, &f, &err), WAN_EIO);
+    assert_non_null(strstr(err.text, "nowhere"));
+    assert_int_equal(wn_checkpoint_open_files(&ck, &(struct wn_checkpoint_files){0}, NULL), WAN_EINVAL);
+
+    /* and in one folder, by their names */
+    make_folder("pair");
+    write_dit(in_scratch("pair/wan2.2_t2v_high_noise_14B.safetensors"), &t2v_14b, (struct header){0});
+    write_dit(in_scratch("pair/wan2.2_t2v_low_noise_14B.safetensors"), &t2v_14b, (struct header){0});
+    assert_int_equal(wn_checkpoint_open(&ck, in_scratch("pair"), NULL), WAN_OK);
+    assert_true(wn_checkpoint_has_experts(&ck) && ck.a14b);
+    assert_non_null(strstr(ck.part[WN_PART_DIT_HIGH].path, "high_noise"));
+    assert_non_null(strstr(ck.part[WN_PART_DIT_LOW].path, "low_noise"));
+    wn_checkpoint_release(&ck);
+}
+
 static void branches(void **state)
 {
     (void)state;
@@ -538,11 +602,17 @@ int main(void)
 {
     wn_json_hook_memory(); /* so that its allocations are failed too */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(totals),          cmocka_unit_test(full_size_models),
-        cmocka_unit_test(tiny_checkpoint), cmocka_unit_test(single_files),
-        cmocka_unit_test(opening_is_lazy), cmocka_unit_test(experts),
-        cmocka_unit_test(branches),        cmocka_unit_test(problems),
-        cmocka_unit_test(config_values),   cmocka_unit_test(config_and_shapes_disagree),
+        cmocka_unit_test(totals),
+        cmocka_unit_test(full_size_models),
+        cmocka_unit_test(tiny_checkpoint),
+        cmocka_unit_test(single_files),
+        cmocka_unit_test(opening_is_lazy),
+        cmocka_unit_test(experts),
+        cmocka_unit_test(which_14b),
+        cmocka_unit_test(branches),
+        cmocka_unit_test(problems),
+        cmocka_unit_test(config_values),
+        cmocka_unit_test(config_and_shapes_disagree),
         cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
