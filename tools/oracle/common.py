@@ -1,6 +1,7 @@
 """What every oracle script of the model part shares: the official modules, attention and autocast on the CPU, files."""
 import argparse
 import importlib
+import json
 import math
 import os
 import sys
@@ -42,6 +43,44 @@ def load_official(folder, alias):
         torch.cuda.current_device, torch.cuda.amp.autocast, torch.amp.autocast = saved
     mods['model'].flash_attention = plain_attention
     return types.SimpleNamespace(**mods)
+
+
+def stand_ins():
+    """Modules that the pipelines import and that are not needed: EasyDict and to_tensor are the only things used of them."""
+
+    class Settings(dict):
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.__dict__ = self
+
+    def to_tensor(image):
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
+
+    made = {n: types.ModuleType(n) for n in ('easydict', 'imageio', 'torchvision', 'torchvision.transforms',
+                                             'torchvision.transforms.functional')}
+    made['easydict'].EasyDict = Settings
+    made['torchvision'].transforms = made['torchvision.transforms']
+    made['torchvision.transforms'].functional = made['torchvision.transforms.functional']
+    made['torchvision.transforms.functional'].to_tensor = to_tensor
+    return made
+
+
+def load_pipeline(alias, name):
+    """A pipeline's module (text2video, ...) of a checkout that load_official has seen, and its package's WAN_CONFIGS."""
+    made = stand_ins()
+    saved = {n: sys.modules.get(n) for n in made}
+    sys.modules.update(made)
+    try:
+        module = importlib.import_module(f'{alias}.{name}')
+        configs = importlib.import_module(f'{alias}.configs').WAN_CONFIGS
+    finally:
+        for n, m in saved.items():
+            sys.modules.pop(n)
+            if m is not None:
+                sys.modules[n] = m
+    module.tqdm = lambda steps: steps
+    return module, configs
 
 
 def arguments(doc, wan22=False):
@@ -169,16 +208,17 @@ class official_run:
     """with official_run('f32'): every product in float32, autocast regions without effect.
     with official_run('bf16'): the official run on a GPU, i.e. inside autocast(bfloat16).
     with official_run('f64'): as f32, with attention in float64 (for operations alone).
-    with official_run('pure'): bf16 tensors without autocast (the T5 of the official pipeline)."""
+    with official_run('pure'): bf16 tensors without autocast (the T5 of the official pipeline).
+    with official_run('pipeline'): as bf16, for whole pipelines, which open their autocast regions themselves."""
 
     def __init__(self, precision):
         self.precision = precision
-        self.rules = CudaRules() if precision in ('bf16', 'pure') else None
+        self.rules = CudaRules() if precision in ('bf16', 'pure', 'pipeline') else None
 
     def __enter__(self):
         global PRECISION
         self.saved = PRECISION, torch.cuda.amp.autocast, torch.amp.autocast, Autocast.stack
-        PRECISION = 'f32' if self.precision == 'pure' else self.precision
+        PRECISION = {'pure': 'f32', 'pipeline': 'bf16'}.get(self.precision, self.precision)
         torch.cuda.amp.autocast = torch.amp.autocast = Autocast
         Autocast.stack = [torch.bfloat16 if self.precision == 'bf16' else None]
         self.grad = torch.no_grad()
@@ -219,20 +259,33 @@ def fan_in(shape):
 
 
 def save(path, tensors, **metadata):
-    """Write tensors (floats become F32, integers I64) in name order."""
+    """Write tensors (floats become F32, integers I64, bytes stay) in name order."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     ready = {}
     for k in sorted(tensors):
         v = tensors[k]
         v = torch.as_tensor(np.asarray(v) if not isinstance(v, torch.Tensor) else v).detach()
-        v = v.to(torch.float32) if v.is_floating_point() else v.to(torch.int64)
+        v = v.to(torch.float32) if v.is_floating_point() else v if v.dtype == torch.uint8 else v.to(torch.int64)
         assert torch.isfinite(v).all(), f'{path}: {k} is not finite'
         ready[k] = v.clone().contiguous()
     save_file(ready, str(path), metadata={k: str(v) for k, v in metadata.items()} or None)
+    if len(metadata) > 1:
+        sort_metadata(path)
     os.chmod(path, 0o644)
     show = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
     print(f'{show}: {len(ready)} tensors, {os.path.getsize(path) / 1024:.0f} KiB', flush=True)
+
+
+def sort_metadata(path):
+    """safetensors writes metadata in an order of its own in each run."""
+    data = path.read_bytes()
+    n = int.from_bytes(data[:8], 'little')
+    header = json.loads(data[8:8 + n])
+    header['__metadata__'] = dict(sorted(header['__metadata__'].items()))
+    text = json.dumps(header, separators=(',', ':')).encode()
+    text += b' ' * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, 'little') + text + data[8 + n:])
 
 
 def error(a, b):

@@ -52,7 +52,8 @@ def parts(wide):
                 print(f'{name}: skipped, give --wan22 (its weights are not in git)')
                 continue
             inputs = [k for k in ('x', 't', 'context', 'y', 'clip_fea') if k in tensors]
-            yield Part(name, 'dit', same(*inputs), same('v'), model=model)
+            expert = ['--expert', meta['expert']] if 'expert' in meta else []
+            yield Part(name, 'dit', same(*inputs), same('v'), expert, model=model)
         elif name.startswith(('vae21_encode', 'vae22_encode')):
             yield Part(name, 'vae.encode', same('video'), same('latent'), model=VAES[name[:5]])
         elif name.startswith(('vae21_decode', 'vae22_decode')):
@@ -67,7 +68,11 @@ def parts(wide):
         elif name.startswith('sinusoid'):
             yield Part(name, 'sinusoid', same('position'), same('embedding'), args, precisions=('f32',), limit=2e-6)
         elif name.startswith('pipeline_'):
-            solver = args[args.index('--solver') + 1]
+            if 'model' in meta:  # Wan2.2
+                picture = ['--image', str(GOLDEN / meta['picture'])] if 'picture' in meta else []
+                yield Part(name, 'generate', same('noise', 'context', 'context_null'), same('latent'), args + picture,
+                           model=meta['model'], precisions=('f32', 'bf16'))
+                continue
             yield Part(name, 'solve', {'noise': 'x', 'v': 'v'}, same('x'), args[:6], precisions=('f32',), limit=2e-6)
             yield Part(name, 'generate', same('noise', 'context', 'context_null'), {'latent': 'x'}, args, model='tiny-t2v',
                        precisions=('f32', 'bf16'))
@@ -127,14 +132,15 @@ def check(wan, call, precision, extra):
             return f'no tensor {name} in the output'
         if where is dump:
             where = {name: dumped(call, name, where[name], tensors)}
-        truth = tensors[golden][-1] if call.part == 'generate' else tensors[golden]
+        last = call.part == 'generate' and golden == 'x'  # the sample after the last step
+        truth = tensors[golden][-1] if last else tensors[golden]
         if where[name].shape != truth.shape:
             return f'{name} is {list(where[name].shape)}, should be {list(truth.shape)}'
         e = errors(where[name], truth)
         rough = tensors.get(f'{golden}_bf16')
         official = None
         if precision == 'bf16' and rough is not None:
-            official = errors(rough[-1] if call.part == 'generate' else rough, truth)[1]
+            official = errors(rough[-1] if last else rough, truth)[1]
         limit = 1.2 * official if official else call.limit if precision == 'f32' else 0.05 if precision == 'bf16' else 1e-3
         rows.append((name, *e, official, bool(e[1] <= limit)))
     return rows

@@ -101,6 +101,16 @@ def main():
     n = 'dit_fraction'  # one fractional timestep
     case(n, model, noise(n, 1, 4, 6), t(612.625), text(n, 7), **folder)
 
+    # The tiny models of Wan2.2: each expert, with and without a condition, and TI2V with 0 for the first frame's tokens
+    for task in ('t2v', 'i2v'):
+        for which, step in zip(tiny.EXPERTS, (937., 624.)):
+            n = f'dit_{task}_{which}'
+            y = uniform(n, 'y', (20, 2, 4, 6)) if task == 'i2v' else None
+            case(n, tiny.expert(w22.model, task, which)[0], noise(n, 2, 4, 6), t(step), text(n, 9), y=y,
+                 model=f'tiny-{task}-a14b', expert=which)
+    n = 'dit_ti2v'
+    case(n, tiny.ti2v(w22.model)[0], noise(n, 3, 4, 6, 48), torch.tensor([0.] * 6 + [833.] * 12), text(n, 11), model='tiny-ti2v')
+
     # Wan2.2 I2V-A14B's form: 16 + 20 channels in, heads of 128; weights from the generator, not in git
     model, _ = tiny.dit(w22.model, tiny.WIDE, 'wide.')
     n = 'dit_wide'

@@ -72,6 +72,7 @@ def main():
     rope('rope_64', model, (2, 12, 2, 64), [[2, 3, 2], [1, 5, 2]])
     rope('rope_start', model, (1, 24, 1, 128), [[3, 2, 4]], start=20)
     rope('rope_far', model, (1, 84, 1, 32), [[1, 1, 84]])
+    rope('rope_frames', model, (1, 28, 1, 128), [[14, 1, 2]], start=3)  # frames 3 to 16
     rmsnorm('rmsnorm', model, (3, 7, 96), 1e-6)
     rmsnorm('rmsnorm_small', model, (5, 33), 1e-5, 0.004)  # eps matters
     sinusoid('sinusoid', model, [0., 1., 92., 487., 612.625, 875., 999., 1000.], 256)

@@ -20,12 +20,13 @@ def rule(name, shape):
     return scale, offset, len(shape) > 1 and not name.endswith('gamma')
 
 
-def wrapper(official):
-    """The official Wan2_2_VAE around a VAE of the widths above."""
+def wrapper(official, write=False):
+    """The official Wan2_2_VAE around a VAE of the widths above; `write`: make its file first."""
     width = dict(dim=ENCODER_WIDTH, dec_dim=DECODER_WIDTH)
-    model = official.WanVAE_(z_dim=48, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
-                             temperal_downsample=[False, True, True], dropout=0.0, **width)
-    tiny.save_pth(WEIGHTS, common.fill(model, 'vae22.', rule))
+    if write:
+        model = official.WanVAE_(z_dim=48, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
+                                 temperal_downsample=[False, True, True], dropout=0.0, **width)
+        tiny.save_pth(WEIGHTS, common.fill(model, 'vae22.', rule))
     make = official._video_vae
     official._video_vae = lambda **kw: make(**{**kw, **width})
     try:
@@ -57,7 +58,7 @@ def decode(vae, t, h, w):
 def main():
     a = common.arguments(__doc__, wan22=True).parse_args()
     common.load_official(a.wan22, 'wan22')
-    vae = wrapper(importlib.import_module('wan22.modules.vae2_2'))
+    vae = wrapper(importlib.import_module('wan22.modules.vae2_2'), write=True)
     encode(vae, 1, 48, 32)
     encode(vae, 5, 16, 32)
     encode(vae, 9, 16, 48)
