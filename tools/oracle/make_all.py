@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-FIRST = ['tiny']  # the others read its checkpoints
+FIRST = ['tiny', 'vae22']  # the others read their checkpoints
 TOOLS = ['make_all', 'common', 'gen', 'compare', 'fullsize']  # modules, and programs that write no golden
 
 
