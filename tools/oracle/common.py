@@ -49,10 +49,12 @@ def stand_ins():
     """Modules that the pipelines import and that are not needed: EasyDict and to_tensor are the only things used of them."""
 
     class Settings(dict):
+        __setattr__ = dict.__setitem__
 
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            self.__dict__ = self
+        def __getattr__(self, name):
+            if name not in self:
+                raise AttributeError(name)
+            return self[name]
 
     def to_tensor(image):
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
