@@ -21,6 +21,8 @@
 #define MODEL(name) GOLDEN_DIR "/model/" name
 #define TINY MODEL("tiny-t2v")
 #define TINY32 MODEL("tiny-t2v-text32")
+#define T2V_A14B MODEL("tiny-t2v-a14b")
+#define I2V_A14B MODEL("tiny-i2v-a14b")
 #define VAE22 MODEL("vae22_tiny.pth")
 
 /* One golden file and how to run it. */
@@ -55,6 +57,11 @@ static const struct golden goldens[] = {
     {"dit_tokens2", "dit", TINY, "v", "v", PLAIN},
     {"dit_tokens", "dit", TINY, "v", "v", PLAIN},
     {"dit_fraction", "dit", TINY, "v", "v", PLAIN},
+    {"dit_t2v_high", "dit", T2V_A14B, "v", "v", P(.expert = "high")},
+    {"dit_t2v_low", "dit", T2V_A14B, "v", "v", P(.expert = "low")},
+    {"dit_i2v_high", "dit", I2V_A14B, "v", "v", P(.expert = "high")},
+    {"dit_i2v_low", "dit", I2V_A14B, "v", "v", P(.expert = "low")},
+    {"dit_ti2v", "dit", MODEL("tiny-ti2v"), "v", "v", PLAIN},
     {"vae21_encode_1_24x16", "vae.encode", TINY, "latent", "latent", PLAIN},
     {"vae21_encode_5_8x16", "vae.encode", TINY, "latent", "latent", PLAIN},
     {"vae21_encode_7_8x8", "vae.encode", TINY, "latent", "latent", PLAIN},
@@ -85,6 +92,7 @@ static const struct golden goldens[] = {
     {"rope_64", "rope", NULL, "out", "x", PLAIN},
     {"rope_far", "rope", NULL, "out", "x", PLAIN},
     {"rope_start", "rope", NULL, "out", "x", P(.start = 20)},
+    {"rope_frames", "rope", NULL, "out", "x", P(.start = 3)},
     {"rmsnorm", "rmsnorm", NULL, "out", "x", PLAIN},
     {"rmsnorm_small", "rmsnorm", NULL, "out", "x", P(.eps = 1e-5)},
     {"sinusoid", "sinusoid", NULL, "embedding", "embedding", P(.dim = 256)},
