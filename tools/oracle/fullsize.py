@@ -1,17 +1,21 @@
 """Random checkpoints of the true sizes, outside the repository, and PyTorch's run on them: numbers and times.
 
     python fullsize.py write DIR [--parts dit t5 vae] [--dit-type bf16|f32] [--dit-layers N] [--t5-layers N]
+    python fullsize.py write DIR --model ti2v-5b|t2v-a14b|i2v-a14b [--shards N] [the same options]
     python fullsize.py run DIR dit --wan21 .. [--size 832x480 --frames 81] [--precision f32|bf16] [--impl official|diffusers] [-o F]
     python fullsize.py run DIR t5|vae.decode|vae.encode --wan21 .. [-o F]
     python fullsize.py run .. --serve --inputs F     for bench/: a forward for each line of standard input
 
 `write` makes a Wan2.1-T2V-1.3B folder in the official layout: weights from the generator (streams `full.dit.NAME`, `full.t5.NAME`,
-`full.vae.NAME`, the scales of tiny.py), written as they are made, so that memory stays small. `run` prints milliseconds per
+`full.vae.NAME`, the scales of tiny.py), written as they are made, so that memory stays small. With --model it is a folder of
+Wan2.2, whose 10 to 57 GB are written as fast as the disk takes them: the same scales, but each matrix is made of pieces of one pool of random
+numbers. `run` (of T2V-1.3B alone) prints milliseconds per
 forward and writes inputs and output with the names of `wan eval`. --rules runs slowly but as a GPU rounds (README.md); without
 it bf16 is PyTorch's own on the device, which is what to time against. T5 keeps one layer in memory; the conversion of its weights
 is not in its time.
 """
 import argparse
+import importlib
 import json
 import os
 import pickle
@@ -29,9 +33,17 @@ from safetensors import safe_open
 import common
 import gen
 import tiny
+import vae22
 
 DIT = dict(model_type='t2v', text_len=512, in_dim=16, dim=1536, ffn_dim=8960, freq_dim=256, out_dim=16, num_heads=12,
            num_layers=30, eps=1e-6)
+A14B = {**DIT, 'dim': 5120, 'ffn_dim': 13824, 'num_heads': 40, 'num_layers': 40}
+TI2V = {**DIT, 'model_type': 'ti2v', 'in_dim': 48, 'out_dim': 48, 'dim': 3072, 'ffn_dim': 14336, 'num_heads': 24}
+# transformers by folder, shards of each, parameters of each
+MODELS = {'t2v-1.3b': (DIT, {'dit': '.'}, 1, 1418996800), 'ti2v-5b': (TI2V, {'dit': '.'}, 3, 4999787712),
+          't2v-a14b': (A14B, {'high': 'high_noise_model', 'low': 'low_noise_model'}, 6, 14288491584),
+          'i2v-a14b': ({**A14B, 'model_type': 'i2v', 'in_dim': 36},
+                       {'high': 'high_noise_model', 'low': 'low_noise_model'}, 6, 14288901184)}
 T5 = dict(vocab=256384, dim=4096, dim_attn=4096, dim_ffn=10240, num_heads=64, num_layers=24, num_buckets=32,
           shared_pos=False, dropout=0.0)
 PIECE = 1 << 22  # elements made and written at a time
@@ -70,17 +82,18 @@ def t5_shapes(c):
     return out
 
 
-def vae_shapes(official):
+def vae_shapes(official, **width):
+    """Of WanVAE_, from either version's file."""
     with torch.device('meta'):
-        model = official.WanVAE_(dim=96, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
-                                 temperal_downsample=[False, True, True], dropout=0.0)
+        model = official.WanVAE_(dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[], temperal_downsample=[False, True, True],
+                                 dropout=0.0, **width)
     return {k: tuple(v.shape) for k, v in model.state_dict().items()}
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
 
-def pieces(stream, shape, rule, half):
+def generated(stream, shape, rule, half):
     """The bytes of one tensor, a piece at a time."""
     scale, offset, _ = rule
     n = int(np.prod(shape, dtype=np.int64))
@@ -89,19 +102,67 @@ def pieces(stream, shape, rule, half):
         yield (gen.bf16_bits(v) if half else v).tobytes()
 
 
-def write_safetensors(path, prefix, shapes, rule, half):
+class Pool:
+    """The bytes of tensors, cut out of eight million random numbers. Pieces start anywhere, so that hardly any two rows of a
+    matrix are the same."""
+    N, PIECE = 1 << 23, 1 << 20
+
+    def __init__(self):
+        self.uniform = gen.uniform('full.pool', (self.N,))
+        self.ready = {}  # by scale and type: there are few
+
+    def __call__(self, stream, shape, rule, half):
+        n = int(np.prod(shape, dtype=np.int64))
+        scale, offset, _ = rule
+        if n < self.PIECE:
+            yield from generated(stream, shape, rule, half)
+            return
+        key = scale, offset, half
+        if key not in self.ready:
+            v = self.uniform * np.float32(scale) + np.float32(offset)
+            self.ready[key] = (gen.bf16_bits(v) if half else v).view(np.uint8)
+        data, size, at = self.ready[key], 2 if half else 4, gen.name_hash(stream)
+        for a in range(0, n, self.PIECE):
+            m = min(self.PIECE, n - a)
+            start = at % (self.N - m + 1)
+            at = at * 6364136223846793005 + 1442695040888963407 & 0xFFFFFFFFFFFFFFFF
+            yield data[start * size:(start + m) * size]
+
+
+def n_bytes(shape, half):
+    return int(np.prod(shape, dtype=np.int64)) * (2 if half else 4)
+
+
+def write_safetensors(path, prefix, shapes, rule, half, pieces):
     header, at = {'__metadata__': {'format': 'pt'}}, 0
     for k, s in shapes.items():
-        size = int(np.prod(s, dtype=np.int64)) * (2 if half(k, s) else 4)
-        header[k] = {'dtype': 'BF16' if half(k, s) else 'F32', 'shape': list(s), 'data_offsets': [at, at + size]}
+        size = n_bytes(s, half)
+        header[k] = {'dtype': 'BF16' if half else 'F32', 'shape': list(s), 'data_offsets': [at, at + size]}
         at += size
     text = json.dumps(header, separators=(',', ':')).encode()
     text += b' ' * (-len(text) % 8)
     with open(path, 'wb') as f:
         f.write(struct.pack('<Q', len(text)) + text)
         for k, s in shapes.items():
-            for piece in pieces(prefix + k, s, rule(k, s), half(k, s)):
+            for piece in pieces(prefix + k, s, rule(k, s), half):
                 f.write(piece)
+
+
+def write_shards(folder, prefix, shapes, rule, half, pieces, shards):
+    """One file, or shards of about the same size and their index."""
+    if shards == 1:
+        write_safetensors(folder / 'diffusion_pytorch_model.safetensors', prefix, shapes, rule, half, pieces)
+        return
+    total, at, parts = sum(n_bytes(s, half) for s in shapes.values()), 0, {}
+    for k, s in shapes.items():
+        parts.setdefault(at * shards // total, {})[k] = s
+        at += n_bytes(s, half)
+    where = {}
+    for i, part in enumerate(parts.values()):
+        name = f'diffusion_pytorch_model-{i + 1:05}-of-{len(parts):05}.safetensors'
+        where.update(dict.fromkeys(part, name))
+        write_safetensors(folder / name, prefix, part, rule, half, pieces)
+    (folder / tiny.INDEX).write_text(json.dumps({'metadata': {'total_size': total}, 'weight_map': where}, indent=2) + '\n')
 
 
 class Storage:
@@ -126,7 +187,7 @@ class Pickler(pickle.Pickler):
         return obj.id if isinstance(obj, Storage) else None
 
 
-def write_pth(path, prefix, shapes, rule, half):
+def write_pth(path, prefix, shapes, rule, half, pieces):
     """A torch.save archive, as torch writes it (stored entries, data 64-byte aligned), without holding it in memory."""
     import io
     root, kind = path.stem, torch.BFloat16Storage if half else torch.FloatStorage
@@ -158,34 +219,51 @@ def write(a):
     if folder.resolve().is_relative_to(common.ROOT):
         sys.exit(f'{folder}: inside the repository; these files are gigabytes')
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = {'dit': lambda: write_dit(folder, a), 't5': lambda: write_t5(folder, a), 'vae': lambda: write_vae(folder, a)}
+    pieces = generated if a.model == 't2v-1.3b' else Pool()
     for part in a.parts:
         start = time.time()
-        path = jobs[part]()
-        print(f'{path}: {path.stat().st_size / 2**30:.2f} GiB, {time.time() - start:.0f} s', flush=True)
+        for path in {'dit': write_dits, 't5': write_t5, 'vae': write_vae}[part](folder, a, pieces):
+            files = path.glob('*.safetensors') if path.is_dir() else [path]
+            size = sum(f.stat().st_size for f in files)
+            print(f'{path}: {size / 2**30:.2f} GiB, {time.time() - start:.0f} s', flush=True)
+            start = time.time()
 
 
-def write_dit(folder, a):
-    config = {**DIT, 'num_layers': a.dit_layers or DIT['num_layers']}
-    tiny.save_config(folder, config)
-    path = folder / 'diffusion_pytorch_model.safetensors'
-    half = lambda k, s: a.dit_type == 'bf16'  # like a converted file: everything in one type
-    write_safetensors(path, 'full.dit.', dit_shapes(config), tiny.dit_rule, half)
-    return path
+def write_dits(folder, a, pieces):
+    config, folders, shards, parameters = MODELS[a.model]
+    if a.dit_layers:
+        config = {**config, 'num_layers': a.dit_layers}
+    shapes = dit_shapes(config)
+    count = sum(int(np.prod(s, dtype=np.int64)) for s in shapes.values())
+    if config == MODELS[a.model][0]:
+        assert count == parameters, (count, parameters)
+    print(f'{a.model}: {count:,} parameters in each transformer')
+    for name, where in folders.items():
+        tiny.save_config(folder / where, config)
+        write_shards(folder / where, f'full.{name}.', shapes, tiny.dit_rule, a.dit_type == 'bf16', pieces, a.shards or shards)
+        yield folder / where
 
 
-def write_t5(folder, a):
+def write_t5(folder, a, pieces):
     path = folder / 'models_t5_umt5-xxl-enc-bf16.pth'
-    write_pth(path, 'full.t5.', t5_shapes({**T5, 'num_layers': a.t5_layers or T5['num_layers']}), tiny.t5_rule, True)
-    return path
+    write_pth(path, 'full.t5.', t5_shapes({**T5, 'num_layers': a.t5_layers or T5['num_layers']}), tiny.t5_rule, True, pieces)
+    yield path
 
 
-def write_vae(folder, a):
-    if not a.wan21:
-        sys.exit('--parts vae needs --wan21 (the shapes come from the official class)')
-    path = folder / 'Wan2.1_VAE.pth'
-    write_pth(path, 'full.vae.', vae_shapes(common.load_official(a.wan21, 'wan21').vae), tiny.vae_rule, False)
-    return path
+def write_vae(folder, a, pieces):
+    if a.model == 'ti2v-5b':
+        if not a.wan22:
+            sys.exit('--parts vae of this model needs --wan22 (the shapes come from the official class)')
+        common.load_official(a.wan22, 'wan22')
+        path, official = folder / 'Wan2.2_VAE.pth', importlib.import_module('wan22.modules.vae2_2')
+        shapes, rule = vae_shapes(official, dim=160, dec_dim=256, z_dim=48), vae22.rule
+    else:
+        if not a.wan21:
+            sys.exit('--parts vae needs --wan21 (the shapes come from the official class)')
+        path, official = folder / 'Wan2.1_VAE.pth', common.load_official(a.wan21, 'wan21').vae
+        shapes, rule = vae_shapes(official, dim=96, z_dim=16), tiny.vae_rule
+    write_pth(path, 'full.vae.', shapes, rule, False, pieces)
+    yield path
 
 
 # ---- running ---------------------------------------------------------------------------------------------------------
@@ -367,9 +445,12 @@ def main():
     w.add_argument('folder')
     w.add_argument('--parts', nargs='+', choices=['dit', 't5', 'vae'], default=['dit', 't5', 'vae'])
     w.add_argument('--dit-type', choices=['bf16', 'f32'], default='bf16')
-    w.add_argument('--dit-layers', type=int)
+    w.add_argument('--model', choices=MODELS, default='t2v-1.3b')
+    w.add_argument('--dit-layers', '--layers', type=int)
+    w.add_argument('--shards', type=int, help='files of each transformer; default: as published')
     w.add_argument('--t5-layers', type=int)
     w.add_argument('--wan21')
+    w.add_argument('--wan22')
     r = sub.add_parser('run')
     r.add_argument('folder')
     r.add_argument('part', choices=['dit', 't5', 'vae.decode', 'vae.encode'])
