@@ -57,7 +57,7 @@ enum wan_status wn_input_image_read(struct wn_input_image *out, const char *path
     bool fits = !(task == WN_TASK_TI2V ? wn_size_ti2v(size, TI2V_STEP, area, &out->size, &why)
                                        : wn_size_i2v(size, area, &out->size, &why));
     if (!fits)
-        wn_fail(err, WAN_EFORMAT, "%s: %s", path, why.text);
+        wn_fail(err, WAN_EFORMAT, "%s: %s in an area of %lld pixels", path, why.text, (long long)area);
     else if (task == WN_TASK_TI2V)
         cover(out, path, &in, err);
     else

@@ -213,7 +213,13 @@ int main(void)
     static struct video_run unipc = {TINY, GOLDEN("pipeline_unipc"), RUN(.steps = 5)},
                             dpm = {TINY, GOLDEN("pipeline_unipc"), RUN(.steps = 4, .solver = "dpm++")},
                             euler = {SHAPES, NULL, RUN(.steps = 3, .solver = "euler")};
+    static struct video_run experts = {GOLDEN_DIR "/model/tiny-i2v-a14b", GOLDEN("pipeline_i2v_a14b"),
+                                       RUN(.steps = 4, .image = PICTURE)},
+                            held = {GOLDEN_DIR "/model/tiny-ti2v", GOLDEN("pipeline_ti2v_image"),
+                                    RUN(.steps = 3, .image = PICTURE, .width = 64)};
     const struct CMUnitTest tests[] = {
+        {"killed_anywhere, two experts and an image", killed_anywhere, NULL, NULL, &experts},
+        {"killed_anywhere, TI2V and an image", killed_anywhere, NULL, NULL, &held},
         {"killed_anywhere, unipc", killed_anywhere, NULL, NULL, &unipc},
         {"killed_anywhere, dpm++", killed_anywhere, NULL, NULL, &dpm},
         {"killed_anywhere, euler, from a prompt", killed_anywhere, NULL, NULL, &euler},

@@ -22,6 +22,7 @@
 #define GOLDEN(name) GOLDEN_DIR "/model/" name ".safetensors"
 #define TINY GOLDEN_DIR "/model/tiny-t2v"
 #define VAE22 GOLDEN_DIR "/model/vae22_tiny.pth"
+#define PICTURE GOLDEN_DIR "/model/picture_palette.png"
 #define SHAPES SOURCE_DIR "/models/shapes-t2v"
 
 struct job {
@@ -295,6 +296,37 @@ static inline enum wan_status run_generate(struct wan_context *ctx, const struct
     return st;
 }
 
+/* From an image, through both experts where there are two (shift 5: the first of two steps is the noisy
+ * one's). */
+static inline enum wan_status run_image(struct wan_context *ctx, const struct job *job)
+{
+    struct wan_model *m = NULL;
+    struct wan_session *s = NULL;
+    unsigned sum = 0;
+    enum wan_status st = wan_model_open(&m, ctx, job->model);
+    if (!st)
+        st = wan_session_new(&s, m,
+                             wan_gen_params(.context_file = job->file, .image = PICTURE, .width = 64,
+                                            .height = 32, .frames = 5, .steps = 2, .shift = 5, .seed = 7));
+    while (!st && wan_session_steps_done(s) < wan_session_n_steps(s)) st = wan_session_step(s);
+    if (!st) st = wan_session_decode(s, ignore_frame, &sum);
+    wan_session_free(s);
+    wan_model_free(m);
+    return st;
+}
+
+static inline enum wan_status run_plan(struct wan_context *ctx, const struct job *job)
+{
+    struct wan_model *m = NULL;
+    struct wan_plan plan;
+    enum wan_status st = wan_model_open(&m, ctx, job->model);
+    if (!st)
+        st = wan_plan(m, wan_gen_params(.prompt = "a blue circle", .width = 32, .height = 32, .frames = 5),
+                      &plan);
+    wan_model_free(m);
+    return st;
+}
+
 static inline enum wan_status run_bench(struct wan_context *ctx, const struct job *job)
 {
     char *text = NULL;
@@ -321,6 +353,11 @@ static const struct job jobs[] = {
     {"schedule", NULL, run_schedule, .model = NULL},
     {"tokenizer.json", NULL, run_tokenizer, .model = SHAPES},
     {"spiece.model", NULL, run_tokenizer, .model = SHAPES "/google/umt5-xxl/spiece.model"},
+    {"plan", NULL, run_plan, .model = SHAPES},
+    {"image to video, two experts", NULL, run_image, .model = GOLDEN_DIR "/model/tiny-i2v-a14b",
+     .file = GOLDEN("pipeline_i2v_a14b")},
+    {"image to video, TI2V", NULL, run_image, .model = GOLDEN_DIR "/model/tiny-ti2v",
+     .file = GOLDEN("pipeline_ti2v_image")},
     {"tensors", NULL, run_tensors, .output = "t.safetensors"},
     {"t5", NULL, run_part, TINY, GOLDEN("t5_7"), "t5", .params = PARAMS(.precision = "f32")},
     {"dit", NULL, run_part, TINY, GOLDEN("dit_main"), "dit", .params = PARAMS(.expert = NULL)},
