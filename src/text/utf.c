@@ -118,27 +118,63 @@ static bool is_normal(const struct wn_u32 *s, enum wn_norm_form form)
     return true;
 }
 
+static int mark_class(int32_t c)
+{
+    return utf8proc_get_property(c)->combining_class;
+}
+
+/* Sort v[n], marks without a base among them, by class and within one class as they were. By counting:
+ * hostile text may be nothing but marks. */
+static bool order_marks(int32_t *v, size_t n)
+{
+    bool sorted = true;
+    for (size_t i = 1; i < n; i++) sorted = sorted && mark_class(v[i - 1]) <= mark_class(v[i]);
+    if (sorted) return true;
+    int32_t *in = wn_alloc_n(n, sizeof *in);
+    if (!in) return false;
+    memcpy(in, v, n * sizeof *in);
+    size_t at[257] = {0};
+    for (size_t i = 0; i < n; i++) at[mark_class(in[i]) + 1]++;
+    for (int k = 1; k < 257; k++) at[k] += at[k - 1];
+    for (size_t i = 0; i < n; i++) v[at[mark_class(in[i])]++] = in[i];
+    wn_free(in);
+    return true;
+}
+
+/* *out, which is empty: the decomposition, in canonical order. (utf8proc_decompose would take time in the
+ * square of the number of marks.) */
+static void decompose(const struct wn_u32 *s, utf8proc_option_t options, struct wn_u32 *out)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        int32_t parts[32]; /* at most 18 in Unicode */
+        int unused = 0;
+        utf8proc_ssize_t n =
+            utf8proc_decompose_char(s->v[i], parts, sizeof parts / sizeof *parts, options, &unused);
+        if (n < 0 || (size_t)n > sizeof parts / sizeof *parts) {
+            out->failed = true;
+            return;
+        }
+        wn_u32_add(out, parts, (size_t)n);
+    }
+    for (size_t i = 0, end; i < out->n; i = end + 1) {
+        for (end = i; end < out->n && mark_class(out->v[end]); end++) {
+        }
+        if (end > i + 1 && !order_marks(out->v + i, end - i)) out->failed = true;
+    }
+}
+
 void wn_normal_form(struct wn_u32 *s, enum wn_norm_form form)
 {
     if (s->failed || is_normal(s, form)) return;
     bool compat = form == WN_NFKC || form == WN_NFKD, compose = form == WN_NFC || form == WN_NFKC;
     int options =
         UTF8PROC_STABLE | (compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE) | (compat ? UTF8PROC_COMPAT : 0);
-    struct wn_str utf8 = {.max = SIZE_MAX / 2};
     struct wn_u32 out = {0};
+    decompose(s, (utf8proc_option_t)options, &out);
     utf8proc_ssize_t n = -1;
-    if (!wn_utf8_add(&utf8, s->v, s->n)) {
-        const utf8proc_uint8_t *in = (const utf8proc_uint8_t *)utf8.data;
-        n = utf8proc_decompose(in, (utf8proc_ssize_t)utf8.n, NULL, 0, (utf8proc_option_t)options);
-        /* one more: there may be none */
-        if (n >= 0 && grow(&out, (size_t)n + 1)) {
-            n = utf8proc_decompose(in, (utf8proc_ssize_t)utf8.n, out.v, n, (utf8proc_option_t)options);
-        } else {
-            n = -1;
-        }
-        if (n >= 0) n = utf8proc_normalize_utf32(out.v, n, (utf8proc_option_t)options);
+    if (!out.failed) {
+        n = utf8proc_normalize_utf32(out.v, (utf8proc_ssize_t)out.n, (utf8proc_option_t)options);
     }
-    wn_str_release(&utf8);
     if (n < 0) {
         wn_u32_release(&out);
         s->failed = true;
