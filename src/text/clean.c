@@ -1,6 +1,6 @@
 /* The cleaning that the official pipelines apply to prompts. The steps are those of ftfy 6.3.1's fix_text
- * with default settings (less its mojibake repair) and of Python's html.unescape; the rules are restated here
- * from their documented behaviour, and tests/golden/text holds what the originals make of hard strings. */
+ * with default settings and of Python's html.unescape; the rules are restated here from their documented
+ * behaviour, and tests/golden/text holds what the originals make of hard strings. */
 #include "text/text.h"
 
 #include <stdbool.h>
@@ -9,11 +9,15 @@
 
 #include <utf8proc.h>
 
+#include "text/mojibake.h"
 #include "text/tables.h"
 #include "text/utf.h"
 
 enum {
-    MAX_BYTES = 1 << 20,   /* of a prompt: nested entities cost time in the square of this */
+    MAX_BYTES = 1 << 20, /* of a prompt */
+    /* Code points that all passes together may read. Only text that nests thousands of entities or
+     * misreadings in a long line needs more. */
+    MAX_WORK = 1 << 26,
     MAX_SEGMENT = 1000000, /* code points that ftfy treats at once */
     MAX_FTFY_NAME = 24,    /* letters of an entity that ftfy looks at; the longest in HTML5 has 31 */
     MAX_HTML_NAME = 32,
@@ -56,13 +60,7 @@ static void put_all(struct wn_u32 *out, const int32_t to[3])
 static int32_t numeric_char(uint32_t num)
 {
     if (num == 0 || num > 0x10ffff || (num >= 0xd800 && num <= 0xdfff)) return 0xfffd;
-    if (num >= 0x80 && num <= 0x9f) { /* as windows-1252; the five it lacks stay C1 controls */
-        static const uint16_t c1[32] = {0x20ac, 0x81,   0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021,
-                                        0x2c6,  0x2030, 0x160,  0x2039, 0x152,  0x8d,   0x17d,  0x8f,
-                                        0x90,   0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014,
-                                        0x2dc,  0x2122, 0x161,  0x203a, 0x153,  0x9d,   0x17e,  0x178};
-        return c1[num - 0x80];
-    }
+    if (num >= 0x80 && num <= 0x9f) return wn_c1_as_1252((int32_t)num);
     bool control = (num < 0x20 && num != '\t' && num != '\n' && num != '\f' && num != '\r') || num == 0x7f;
     if (control || (num >= 0xfdd0 && num <= 0xfdef) || (num & 0xfffe) == 0xfffe) return -1;
     return (int32_t)num;
@@ -205,34 +203,42 @@ static void swap(struct wn_u32 *a, struct wn_u32 *b)
     a->failed = b->failed = a->failed || b->failed;
 }
 
-/* One segment through all steps until they change nothing. */
-static void fix_segment(const int32_t *v, size_t n, bool unescape, struct wn_u32 *out)
+/* One segment through all steps until they change nothing. False when *budget is spent. */
+static bool fix_segment(const int32_t *v, size_t n, bool unescape, size_t *budget, struct wn_u32 *out)
 {
     struct wn_u32 text = {0}, next = {0}, before = {0};
+    bool within_budget = true;
     wn_u32_add(&text, v, n);
     do {
+        within_budget = text.n <= *budget;
+        if (!within_budget) break;
+        *budget -= text.n;
         before.n = 0;
         wn_u32_add(&before, text.v, text.n);
         if (unescape) {
             decode_entities(&text, &next, ftfy_entity);
             swap(&text, &next);
         }
+        within_budget = wn_mojibake_repair(&text, budget);
         fix_characters(&text, &next);
         swap(&text, &next);
         drop_controls(&text, &next);
         swap(&text, &next);
         wn_normal_form(&text, WN_NFC);
         out->failed |= text.failed || before.failed;
-    } while (!out->failed &&
+    } while (!out->failed && within_budget &&
              (text.n != before.n || (text.n && memcmp(text.v, before.v, text.n * sizeof *text.v))));
     wn_u32_add(out, text.v, text.n);
     wn_u32_release(&text);
     wn_u32_release(&next);
     wn_u32_release(&before);
+    return within_budget;
 }
 
-static void fix_text(const struct wn_u32 *in, struct wn_u32 *out)
+/* False when the text would take too long. */
+static bool fix_text(const struct wn_u32 *in, struct wn_u32 *out)
 {
+    size_t budget = MAX_WORK;
     bool unescape = true; /* until a '<' shows up: then this may be HTML that is meant as such */
     for (size_t i = 0, end; i < in->n; i = end) {
         for (end = i; end < in->n && in->v[end] != '\n'; end++) {
@@ -240,8 +246,9 @@ static void fix_text(const struct wn_u32 *in, struct wn_u32 *out)
         end += end < in->n;
         if (end - i > MAX_SEGMENT) end = i + MAX_SEGMENT;
         for (size_t k = i; k < end; k++) unescape &= in->v[k] != '<';
-        fix_segment(in->v + i, end - i, unescape, out);
+        if (!fix_segment(in->v + i, end - i, unescape, &budget, out)) return false;
     }
+    return true;
 }
 
 /* Runs of white space to one space, none at the ends. (Python's strip takes U+001C..1F for white space as
@@ -270,7 +277,7 @@ enum wan_status wn_text_clean(const char *utf8, size_t n, struct wn_str *out, st
 
     struct wn_u32 a = {0}, b = {0};
     wn_utf8_decode(utf8, n, &a);
-    fix_text(&a, &b);
+    bool within_budget = fix_text(&a, &b);
     swap(&a, &b);
     for (int i = 0; i < 2; i++) {
         decode_entities(&a, &b, html_entity);
@@ -282,8 +289,12 @@ enum wan_status wn_text_clean(const char *utf8, size_t n, struct wn_str *out, st
     bool failed = a.failed || b.failed || wn_utf8_add(out, b.v, b.n);
     wn_u32_release(&a);
     wn_u32_release(&b);
-    if (!failed) return WAN_OK;
+    if (!failed && within_budget) return WAN_OK;
     out->n = before;
     if (out->data) out->data[before] = 0;
+    if (!failed) {
+        return wn_fail(err, WAN_EINVAL, "text of %zu bytes nests entities or misread characters too deeply",
+                       n);
+    }
     return wn_fail_nomem(err, "cleaned text", n);
 }

@@ -10,9 +10,9 @@
 #include "base/status.h"
 
 /* Append to *out what the official cleaning makes of `utf8` [n bytes]: ftfy.fix_text with its default
- * settings (all but the mojibake repair), html.unescape twice, whitespace runs to one space, both ends
- * stripped. WAN_EINVAL names the byte offset where `utf8` is not valid UTF-8; more than 1 MiB of it is
- * WAN_EINVAL too. *out keeps its contents on failure. */
+ * settings, html.unescape twice, whitespace runs to one space, both ends stripped. WAN_EINVAL names the byte
+ * offset where `utf8` is not valid UTF-8; more than 1 MiB of it is WAN_EINVAL too. *out keeps its contents on
+ * failure. */
 enum wan_status wn_text_clean(const char *utf8, size_t n, struct wn_str *out, struct wn_err *err);
 
 /* Immutable once open: one tokenizer may be used from several threads at once. */

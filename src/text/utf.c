@@ -108,6 +108,15 @@ bool wn_is_space(int32_t c)
            c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
+int32_t wn_c1_as_1252(int32_t c)
+{
+    static const uint16_t c1[32] = {0x20ac, 0x81,   0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021,
+                                    0x2c6,  0x2030, 0x160,  0x2039, 0x152,  0x8d,   0x17d,  0x8f,
+                                    0x90,   0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014,
+                                    0x2dc,  0x2122, 0x161,  0x203a, 0x153,  0x9d,   0x17e,  0x178};
+    return c >= 0x80 && c <= 0x9f ? c1[c - 0x80] : c;
+}
+
 /* Below U+0300 nothing combines; and below U+00A0 nothing has a compatibility form either. */
 static bool is_normal(const struct wn_u32 *s, enum wn_norm_form form)
 {

@@ -35,6 +35,10 @@ void wn_utf8_decode(const char *s, size_t n, struct wn_u32 *out); /* s: valid UT
 /* Unicode White_Space. */
 bool wn_is_space(int32_t c);
 
+/* A C1 control as the character that windows-1252 has at its place; the five places that it leaves empty, and
+ * all other code points, stay. */
+int32_t wn_c1_as_1252(int32_t c);
+
 enum wn_norm_form { WN_NFC, WN_NFD, WN_NFKC, WN_NFKD };
 /* Replace *s by its normal form (Unicode 15). */
 void wn_normal_form(struct wn_u32 *s, enum wn_norm_form form);

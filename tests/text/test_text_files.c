@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -139,6 +140,45 @@ static void clean_names_the_bad_byte(void **state)
     char *big = calloc(1 << 21, 1);
     assert_int_equal(wn_text_clean(big, 1 << 21, &out, &err), WAN_EINVAL);
     free(big);
+}
+
+static void repeat(struct wn_str *s, const char *what, size_t bytes)
+{
+    size_t len = strlen(what);
+    while (len && s->n + len <= bytes) assert_int_equal(wn_str_add(s, what, len), 0);
+}
+
+/* Text made to cost time in the square of its length is cleaned, or refused, all the same. */
+static void hostile_text_is_bounded(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *start, *part;
+        enum wan_status st;
+    } cases[] = {
+        {"", "\xcc\x81\xcc\xa3", WAN_OK},              /* marks in the wrong order */
+        {"e", "\xe0\xbd\xb3\xcd\x84\xcc\xb4", WAN_OK}, /* marks that decompose */
+        {"", "\xc3\x83\xc2\x83\xc3\x82\xc2\x83", WAN_OK},
+        {"\xe7\x8c\xab", "\xc3\x83\xc2\xa9\xe2\x82\xac", WAN_OK},
+        {"", "\xc3\xa2\xe2\x82\xac\xef\xbf\xbd ", WAN_OK},
+        {"", "\xc3\x83 ", WAN_OK},
+        {"", "&#x26;", WAN_OK},
+        {"", "&amp;", WAN_OK},
+        {"", "\x1b[", WAN_OK},
+        {"", "\x1b[1;", WAN_OK},
+        {"&", "amp;", WAN_EINVAL}, /* each pass takes one */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct wn_str text = {0}, out = {0};
+        struct wn_err err = {0};
+        repeat(&text, cases[i].start, strlen(cases[i].start));
+        repeat(&text, cases[i].part, 1 << 20);
+        clock_t begin = clock();
+        assert_int_equal(wn_text_clean(text.data, text.n, &out, &err), cases[i].st);
+        print_message("case %zu: %.2f s\n", i, (double)(clock() - begin) / CLOCKS_PER_SEC);
+        wn_str_release(&text);
+        wn_str_release(&out);
+    }
 }
 
 static void check_special(const char *name, int32_t n_vocab, struct wn_token_ids want)
@@ -388,7 +428,9 @@ static void unknown_without_an_id_is_an_error(void **state)
 static enum wan_status open_and_encode(const char *path, struct wn_err *err)
 {
     static const char text[] =
-        " &amp;lt;the\r\ncat zq\xe2\x80\x99s \xef\xbc\xa1 beach [TAG] e\xcc\x81 \xe7\x8c\xab</s>a";
+        " &amp;lt;the\r\ncat zq\xe2\x80\x99s \xef\xbc\xa1 beach [TAG] e\xcc\x81 \xe7\x8c\xab</s>a"
+        "\n\xc3\x83 la \xc3\xa2\xe2\x82\xac\xef\xbf\xbd \xe7\x8c\xab "
+        "\xc3\x83\xc2\xa9\n\xce\xb1\xcc\x81\xcc\xa3\xc2\x85";
     struct wn_str clean = {0};
     struct wn_tokenizer *tok = NULL;
     int32_t *ids = NULL;
@@ -446,6 +488,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(negative_prompt_has_its_sums),
         cmocka_unit_test(clean_names_the_bad_byte),
+        cmocka_unit_test(hostile_text_is_bounded),
         cmocka_unit_test(vocabulary_is_as_the_files_say),
         cmocka_unit_test(ids_are_cut_to_the_limit),
         cmocka_unit_test(unsupported_parts_are_named),

@@ -1,17 +1,15 @@
 #!/usr/bin/env python3
 """Write tests/golden/text: small tokenizers, and what the official code makes of hard strings.
 
-    tools/oracle/text.py --wan CHECKOUT tests/golden/text
+    tools/oracle/text.py --wan21 CHECKOUT [tests/golden/text]
 
 CHECKOUT is one of the official Wan2.1 or Wan2.2 repository: its wan/modules/tokenizers.py cleans the strings. Needs
 ftfy 6.3.1, regex, sentencepiece 0.2, tokenizers 0.21, transformers 4.51.3 (newer ones give other ids), torch not.
 
-strings.jsonl, one object a line: "text"; "clean"; "repair" (only where ftfy's mojibake repair acts: what it makes,
-while "clean" is what the other steps make); "ids": those of the cleaned text for each tokenizer; "raw": those of
-"text" itself, where that differs.
+strings.jsonl, one object a line: "text"; "clean"; "ids": those of the cleaned text for each tokenizer; "raw": those of
+"text" itself, where that differs. mojibake.jsonl: only "text" and "clean".
 """
 import argparse
-import html
 import importlib.util
 import io
 import json
@@ -28,6 +26,7 @@ import tokenizers
 import transformers
 from transformers import AutoTokenizer, T5Tokenizer, T5TokenizerFast
 
+from mojibake_strings import CORNERS, mojibake_strings
 from text_strings import SENTENCES, all_strings
 
 MAX_IDS = 512
@@ -188,31 +187,38 @@ def official(checkout):
     return module
 
 
+def write_lines(path, rows):
+    # LF only: the strings have other line breaks in them, escaped or not
+    path.write_bytes("".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows).encode())
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--wan", required=True)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("--wan21", required=True)
+    parser.add_argument("out", type=Path, nargs="?", default=Path(__file__).resolve().parents[2] / "tests/golden/text")
     args = parser.parse_args()
     logging.disable(logging.WARNING)
     assert transformers.__version__ == "4.51.3" and tokenizers.__version__.startswith("0.21.") and ftfy.__version__ == "6.3.1"
     shutil.rmtree(args.out, ignore_errors=True)
     args.out.mkdir(parents=True)
     build_fixtures(args.out)
-    encode, wan = encoders(args.out), official(args.wan)
+    encode, wan = encoders(args.out), official(args.wan21)
     lines = []
     for text in all_strings():
-        repaired = wan.whitespace_clean(wan.basic_clean(text))
-        clean = wan.whitespace_clean(html.unescape(html.unescape(ftfy.fix_text(text, fix_encoding=False))).strip())
+        clean = wan.whitespace_clean(wan.basic_clean(text))
         row = {"text": text, "clean": clean}
-        if repaired != clean:
-            row["repair"] = repaired
         row["ids"] = {name: f(clean) for name, f in encode.items()}
         if text != clean:
             row["raw"] = {name: f(text) for name, f in encode.items()}
-        lines.append(json.dumps(row, ensure_ascii=False, separators=(",", ":")))
-    # LF only: the strings have other line breaks in them, escaped or not
-    (args.out / "strings.jsonl").write_bytes("".join(line + "\n" for line in lines).encode())
-    print(len(lines), "strings,", sum('"repair"' in line for line in lines), "with mojibake; Unicode", unicodedata.unidata_version)
+        lines.append(row)
+    write_lines(args.out / "strings.jsonl", lines)
+    lines = []
+    for text in dict.fromkeys([*CORNERS, *mojibake_strings(2600, seed=7)]):
+        assert not any(unicodedata.category(c) == "Cs" for c in text)
+        lines.append({"text": text, "clean": wan.whitespace_clean(wan.basic_clean(text))})
+    write_lines(args.out / "mojibake.jsonl", lines)
+    repaired = sum(ftfy.fix_encoding(row["text"]) != row["text"] for row in lines)
+    print(len(lines), "of mojibake,", repaired, "of them repaired; Unicode", unicodedata.unidata_version)
 
 
 if __name__ == "__main__":
