@@ -8,19 +8,6 @@
 #include "run.h"
 #include "ui.h"
 
-static const struct command {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *usage, *help;
-} commands[] = {
-    {"generate", cmd_generate, "generate -m MODEL --prompt TEXT -o FILE", "make a video from a text"},
-    {"inspect", cmd_inspect, "inspect PATH", "say what a checkpoint is, and what is wrong with it"},
-    {"eval", cmd_eval, "eval PART [-m MODEL] [-i IN] [-o OUT]",
-     "run one part of a model on tensors from a file"},
-    {"bench", cmd_bench, "bench [-m MODEL]", "measure this machine, and the parts of a model on it"},
-};
-enum { N_COMMANDS = sizeof commands / sizeof *commands };
-
 static int print_help(void)
 {
     printf("wan %s: text to video with the Wan models\n\n", wan_version());

@@ -320,8 +320,7 @@ static bool value_text(const struct opt *o, char *out, size_t size)
     }
 }
 
-/* What stands after the name: " N", or the unit of a text in capitals, " FILE". */
-static void placeholder(const struct opt *o, char *out, size_t size)
+void opt_placeholder(const struct opt *o, char *out, size_t size)
 {
     static const char *const names[] = {[OPT_STRING] = " VALUE",  [OPT_INT] = " N",
                                         [OPT_I64] = " N",         [OPT_FLOAT] = " X",
@@ -343,15 +342,26 @@ static void print_opt(FILE *out, const struct opt *o)
         if (len == 1) snprintf(letter, sizeof letter, "-%c, ", *a);
         a += len + (a[len] == ' ');
     }
-    placeholder(o, after, sizeof after);
+    opt_placeholder(o, after, sizeof after);
     snprintf(left, sizeof left, "  %s--%s%s", letter, o->name, after);
     fprintf(out, "%-28s  %s%s%s%s\n", left, o->help, unit ? " (" : "", unit ? o->unit : "", unit ? ")" : "");
     if (value_text(o, value, sizeof value)) fprintf(out, "%30sdefault: %s\n", "", value);
     if (o->example && *o->example) fprintf(out, "%30sexample: --%s %s\n", "", o->name, o->example);
 }
 
+static void (*on_help)(const struct opt_set *set);
+
+void opt_on_help(void (*visit)(const struct opt_set *set))
+{
+    on_help = visit;
+}
+
 void opt_print_help(FILE *out, const struct opt_set *set)
 {
+    if (on_help) {
+        on_help(set);
+        return;
+    }
     for (size_t i = 0; i < set->n; i++)
         if (set->opts[i].help) print_opt(out, &set->opts[i]);
 }

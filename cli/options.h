@@ -51,6 +51,12 @@ int opt_parse(const struct opt_set *set, int argc, char **argv, const char **arg
 
 /* Every option with its unit, the value its variable has now ("default"), an example and its help. */
 void opt_print_help(FILE *out, const struct opt_set *set);
+/* Hand the set to `visit` instead, from now on. This is how the manual is made from the same tables: see
+ * docs.c. */
+void opt_on_help(void (*visit)(const struct opt_set *set));
+
+/* Text for what stands after --NAME, " N", or the unit of a text in capitals, " FILE". */
+void opt_placeholder(const struct opt *o, char *out, size_t size);
 
 /* "1,2,-3" to integers; returns how many there are, 0 when the text is anything else or more than max. */
 int opt_int_list(const char *text, int64_t *out, int max);

@@ -29,6 +29,14 @@ int run_check_precision(const char *option, const char *name);
 void run_catch_signals(void);
 
 /* The commands: argv[0] is the command's own name. They return the exit code. */
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *usage, *help;
+};
+enum { N_COMMANDS = 4 };
+extern const struct command commands[N_COMMANDS];
+
 int cmd_generate(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_eval(int argc, char **argv);

@@ -1,0 +1,9 @@
+#include "run.h"
+
+const struct command commands[N_COMMANDS] = {
+    {"generate", cmd_generate, "generate -m MODEL --prompt TEXT -o FILE", "make a video from a text"},
+    {"inspect", cmd_inspect, "inspect PATH", "say what a checkpoint is, and what is wrong with it"},
+    {"eval", cmd_eval, "eval PART [-m MODEL] [-i IN] [-o OUT]",
+     "run one part of a model on tensors from a file"},
+    {"bench", cmd_bench, "bench [-m MODEL]", "measure this machine, and the parts of a model on it"},
+};
