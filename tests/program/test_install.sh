@@ -1,6 +1,6 @@
 #!/bin/sh
 # What is installed can be used: examples/minimal.c is built with nothing but pkg-config, and run.
-# Called as: test_install.sh MESON BUILD_DIR SOURCE_DIR CC…
+# Called as: test_install.sh MESON BUILD_DIR SOURCE_DIR CC…, with a C++ compiler in CXX
 set -u
 meson=$1 build=$2 source_dir=$3
 shift 3
@@ -21,6 +21,9 @@ for h in wan parts status; do
     printf '#include <wan/%s.h>\nint main(void) { return 0; }\n' $h >"$work/h.c"
     # shellcheck disable=SC2086  # a list of words
     "$@" -std=c11 -Wall -Werror -pedantic "$work/h.c" -o "$work/h" $flags || fail "$h.h does not compile alone"
+    cp "$work/h.c" "$work/h.cpp"
+    # shellcheck disable=SC2086  # lists of words
+    $CXX -std=c++17 -Wall -Wextra -Werror -pedantic "$work/h.cpp" -o "$work/h" $flags || fail "$h.h does not compile alone as C++"
 done
 lib=$(dirname "$(find "$work/root" -name 'libwan.so*' -o -name 'libwan*.dylib' | head -n 1)")
 LD_LIBRARY_PATH=$lib DYLD_LIBRARY_PATH=$lib
@@ -37,10 +40,7 @@ if head -c 4096 "$model"/diffusion_pytorch_model.safetensors 2>/dev/null | LC_AL
     "$work/minimal" "$model" 'a red circle moves to the right on a blue background' "$work/a.mp4" || fail 'minimal'
     [ -s "$work/a.mp4" ] || fail 'minimal wrote nothing'
 fi
-# nothing but wan_* is exported
-if command -v nm >/dev/null 2>&1; then
-    so=$(find "$lib" -type f -name 'libwan*' | head -n 1)
-    others=$(nm -D --defined-only "$so" 2>/dev/null | awk '$2 ~ /[TDBRVW]/ && $3 !~ /^wan_/ { print $3 }' | grep -v '^_' | head -n 5)
-    [ -z "$others" ] || fail "exported besides wan_*: $others"
-fi
+for f in man/man1/wan.1 bash-completion/completions/wan.bash zsh/site-functions/_wan fish/vendor_completions.d/wan.fish; do
+    [ -n "$(find "$work/root" -path "*/$f" -size +1k)" ] || [ ! -e "$build/cli/wan.1" ] || fail "$f is not installed"
+done
 echo 'installed, built and run'
