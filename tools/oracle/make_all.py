@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 FIRST = ['tiny', 'vae22']  # the others read their checkpoints
-TOOLS = ['make_all', 'common', 'gen', 'compare', 'fullsize']  # modules, and programs that write no golden
+TOOLS = ['make_all', 'common', 'gen', 'compare', 'fullsize', 'clean_diff']  # modules, and programs that write no golden
 
 
 def main():
