@@ -39,4 +39,7 @@ enum wan_status wn_set_metadata(struct wn_weights *w, const char *key, const cha
 enum wan_status wn_safetensors_load(struct wn_weights *w, const struct wn_map *map, struct wn_err *err);
 enum wan_status wn_pth_load(struct wn_weights *w, const struct wn_map *map, struct wn_err *err);
 
+/* A set from one file that is mapped already, by whatever means; it borrows `map`. */
+enum wan_status wn_set_open_map(struct wn_weights **w, const struct wn_map *map, struct wn_err *err);
+
 #endif

@@ -275,6 +275,15 @@ enum wan_status wn_weights_open(struct wn_weights **out, const char *path, struc
     return finish(out, w, folder ? load_folder(w, path, err) : load_any_file(w, path, err));
 }
 
+enum wan_status wn_set_open_map(struct wn_weights **out, const struct wn_map *map, struct wn_err *err)
+{
+    *out = NULL;
+    struct wn_weights *w = new_set(map->path, err);
+    if (!w) return WAN_ENOMEM;
+    enum wan_status st = load_map(w, map, err);
+    return finish(out, w, st ? st : sort_names(w, err));
+}
+
 enum wan_status wn_weights_open_files(struct wn_weights **out, const char *path, const char *const *files,
                                       size_t n, struct wn_err *err)
 {

@@ -1,0 +1,3 @@
+/* JPEG images. Only inputs that begin like one get past the first look: it is put there. */
+#define FUZZ_MAGIC MAGIC_JPEG
+#include "fuzz_image.h"
