@@ -1,8 +1,8 @@
 /* wan_bench: whole parts of a model, as time, rate and share of what this machine can do at most. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "lib/model.h"
@@ -26,13 +26,6 @@ struct bench {
     struct row row[MAX_ROWS];
     int n;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void count_flops(void *ctx, int op, const void *args, struct wn_tensor out, double seconds)
 {
@@ -82,11 +75,11 @@ static void bench_t5(struct bench *b, int64_t tokens)
     for (int run = 0; run < 2; run++) { /* the first brings the weights into memory */
         struct wn_scope scope;
         flops = 0;
-        start = now();
+        start = wn_now();
         wn_scope_begin(&ex, &scope);
         wn_t5_encode(&ex, parts->t5, ids, seg, 1);
         wn_scope_end(&ex, &scope);
-        seconds = now() - start;
+        seconds = wn_now() - start;
     }
     char what[80];
     snprintf(what, sizeof what, "text encoder, %lld tokens", (long long)tokens);
@@ -126,9 +119,9 @@ static void bench_dit(struct bench *b, const struct wan_gen_params *g, enum wn_p
         wn_dit_text_new(&text, &ex, dit, 2, contexts, n_context); /* also brings in a part of the weights */
         for (int run = 0; run < 2 && wn_ok(&ex); run++) {
             flops = 0;
-            double start = now();
+            double start = wn_now();
             wn_dit_forward(&ex, dit, &grid, text, dim[2], dim[3], seq, 2, v);
-            seconds = now() - start;
+            seconds = wn_now() - start;
         }
     } else
         wn_exec_fail(&ex, WAN_ENOMEM, "out of memory: the bench of the transformer");
@@ -160,7 +153,7 @@ static void bench_vae(struct bench *b, const struct wan_gen_params *g)
                       g->width / stride};
     int64_t n = dim[0] * dim[1] * dim[2] * dim[3];
     float *latent = wn_alloc_n((size_t)n, sizeof *latent);
-    double start = now();
+    double start = wn_now();
     if (latent) {
         wn_torch_randn(0, latent, n);
         wn_decode_latents(&ex, parts->vae, latent, dim, drop_frame, NULL);
@@ -168,7 +161,7 @@ static void bench_vae(struct bench *b, const struct wan_gen_params *g)
         wn_exec_fail(&ex, WAN_ENOMEM, "out of memory: the bench of the VAE");
     char what[80];
     snprintf(what, sizeof what, "VAE decode, %d frames of %dx%d", g->frames, g->width, g->height);
-    add(b, &ex, what, now() - start, flops, 0);
+    add(b, &ex, what, wn_now() - start, flops, 0);
     wn_free(latent);
 }
 

@@ -2,20 +2,13 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/thread.h"
 #include "lib/session.h"
 #include "ops/ops.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- rates ---- */
 
@@ -50,11 +43,11 @@ static double measure(struct wan_context *ctx, enum wn_precision precision, bool
                                        conv ? wn_shape_of(WN_F32, CHANNELS, CHANNELS, 3, 3, 3)
                                             : wn_shape_of(WN_F32, HIDDEN, WIDTH));
     for (int i = 0; i < 4 && wn_ok(&ex); i++) { /* the first warms up */
-        double start = now();
+        double start = wn_now();
         struct wn_tensor y = conv ? wn_conv(&ex, .x = x, .w = w, .pad_h = {1, 1}, .pad_w = {1, 1})
                                   : wn_linear(&ex, .x = x, .w = w);
         if (wn_ok(&ex)) ex.dev->table->sync(ex.dev, &ex.err);
-        double rate = flops / (now() - start);
+        double rate = flops / (wn_now() - start);
         if (i > 0 && rate > best) best = rate;
         wn_drop(&ex, y);
     }

@@ -6,17 +6,11 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/clock.h"
 #include "base/digest.h"
 #include "lib/session.h"
 #include "media/output.h"
 #include "media/pixels.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* The string fields of the params, by the option table. */
 static const char **string_field(struct wan_gen_params *p, size_t i)
@@ -235,7 +229,7 @@ enum wan_status wan_session_new(struct wan_session **out, struct wan_model *mode
     if (!s) return wn_fail_nomem(err, "a session", sizeof *s);
     s->model = model;
     s->p = p;
-    s->start = s->stage_start = now();
+    s->start = s->stage_start = wn_now();
     if (own_strings(&s->p, err) || make_job(s, err)) {
         wan_session_free(s);
         return err->code;
@@ -261,7 +255,7 @@ void wan_session_on_progress(struct wan_session *s, void (*fn)(void *user, const
 static void report(struct wan_session *s, const char *stage, int step, int n_steps)
 {
     if (!s->progress) return;
-    double t = now(), spent = t - s->stage_start;
+    double t = wn_now(), spent = t - s->stage_start;
     int first = s->stage_first;
     struct wan_progress p = {.stage = stage,
                              .step = step,
@@ -274,7 +268,7 @@ static void report(struct wan_session *s, const char *stage, int step, int n_ste
 
 static void begin_stage(struct wan_session *s, const char *stage, int first, int n_steps)
 {
-    s->stage_start = now();
+    s->stage_start = wn_now();
     s->stage_first = first;
     report(s, stage, first, n_steps);
 }

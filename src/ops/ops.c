@@ -1,16 +1,10 @@
 #include "ops/ops.h"
 
 #include <string.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 static const struct wn_tensor none;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Fail with "op: what, shape" unless the condition holds; the shape is that of the tensor at fault. */
 static bool need(struct wn_exec *ex, enum wn_op op, bool holds, const char *what, struct wn_tensor t)
@@ -50,11 +44,11 @@ static struct wn_tensor run(struct wn_exec *ex, enum wn_op op, const void *args,
         wn_exec_fail(ex, WAN_EUNSUPPORTED, "%s on device %s: %s", wn_op_name(op), dev->table->name, why);
         return none;
     }
-    double start = ex->on_op ? now() : 0;
+    double start = ex->on_op ? wn_now() : 0;
     if (wn_n_elems(out) && dev->table->run[op](dev, args, &ex->err)) return none;
     if (ex->on_op) {
         dev->table->sync(dev, &ex->err);
-        ex->on_op(ex->on_op_ctx, op, args, out, now() - start);
+        ex->on_op(ex->on_op_ctx, op, args, out, wn_now() - start);
     }
     return out;
 }

@@ -1,9 +1,9 @@
 #include "backend/cpu/peak.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "backend/cpu/cpu.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 typedef float vector __attribute__((vector_size(16)));
@@ -21,13 +21,6 @@ struct job {
     int64_t n;
     float sink[MAX_THREADS];
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void compute(void *arg, int64_t task, int thread)
 {
@@ -61,9 +54,9 @@ static double best_of(struct wn_cpu *cpu, struct job *j, void (*fn)(void *, int6
     int n = wn_pool_n_threads(cpu->base.pool);
     double best = 1e30;
     for (int i = 0; i < runs; i++) {
-        double start = now();
+        double start = wn_now();
         if (wn_cpu_run(cpu, n < MAX_THREADS ? n : MAX_THREADS, fn, j, err)) return 0;
-        double t = now() - start;
+        double t = wn_now() - start;
         best = t < best ? t : best;
     }
     return best;
