@@ -51,7 +51,8 @@ struct wn_device_table {
     enum wan_status (*download)(struct wn_device *dev, const struct wn_buf *buf, size_t offset, void *data,
                                 size_t bytes, struct wn_err *err);
     void (*scope_begin)(struct wn_device *dev);
-    void (*scope_end)(struct wn_device *dev);
+    enum wan_status (*scope_end)(struct wn_device *dev,
+                                 struct wn_err *err); /* the scope's buffers are freed */
     enum wan_status (*sync)(struct wn_device *dev, struct wn_err *err);
     void (*trim)(struct wn_device *dev); /* give cached free memory back */
     /* Takes about a second; NULL where the device cannot tell. */
@@ -85,6 +86,7 @@ struct wn_device_params {
 enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_params *params,
                                struct wn_err *err);
 void wn_device_close(struct wn_device *dev); /* NULL is fine */
+bool wn_device_built(const char *name);      /* is a device of this name in this build? */
 
 /* Levels this build knows and this machine can run, lowest first; *n is set. */
 const char *const *wn_cpu_isa_list(int *n);
@@ -93,6 +95,8 @@ const char *const *wn_cpu_isa_list(int *n);
 enum wan_status wn_ref_open(struct wn_device **dev, const struct wn_device_params *params,
                             struct wn_err *err);
 enum wan_status wn_cpu_open(struct wn_device **dev, const struct wn_device_params *params,
+                            struct wn_err *err);
+enum wan_status wn_mlx_open(struct wn_device **dev, const struct wn_device_params *params,
                             struct wn_err *err);
 
 /* Address of a tensor's first element on a host-memory device. */

@@ -51,7 +51,7 @@ void wn_scope_end(struct wn_exec *ex, struct wn_scope *scope)
         wn_buf_release(buf);
     }
     ex->scope = scope->parent;
-    if (ex->dev->table->scope_end) ex->dev->table->scope_end(ex->dev);
+    if (wn_ok(ex) && ex->dev->table->scope_end) ex->dev->table->scope_end(ex->dev, &ex->err);
 }
 
 struct wn_tensor wn_new(struct wn_exec *ex, struct wn_tensor shape)
