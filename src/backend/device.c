@@ -49,6 +49,26 @@ double wn_op_flops(enum wn_op op, const void *args)
     return op == WN_OP_ATTENTION ? attention_flops(args) : 0;
 }
 
+static const struct {
+    const char *name;
+    enum wan_status (*open)(struct wn_device **dev, const struct wn_device_params *params,
+                            struct wn_err *err);
+} built[] = {
+    {"ref", wn_ref_open},
+    {"cpu", wn_cpu_open},
+#if defined(WN_HAVE_MLX)
+    {"mlx", wn_mlx_open},
+#endif
+};
+enum { N_BUILT = sizeof built / sizeof *built };
+
+bool wn_device_built(const char *name)
+{
+    for (int i = 0; i < N_BUILT; i++)
+        if (!strcmp(name, built[i].name)) return true;
+    return false;
+}
+
 enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_params *params,
                                struct wn_err *err)
 {
@@ -56,11 +76,13 @@ enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_pa
     const char *name = params->name ? params->name : "auto";
     if (params->dry && strcmp(name, "cpu"))
         return wn_fail(err, WAN_EUNSUPPORTED, "a run on device '%s' cannot be planned", name);
-    if (!strcmp(name, "ref")) return wn_ref_open(dev, params, err);
-    if (!strcmp(name, "cpu") || !strcmp(name, "auto")) return wn_cpu_open(dev, params, err);
-    if (!strcmp(name, "cuda") || !strcmp(name, "mlx"))
-        return wn_fail(err, WAN_EUNSUPPORTED, "device '%s' is not in this build; it has: ref, cpu", name);
-    return wn_fail(err, WAN_EINVAL, "unknown device '%s'; there are: auto, ref, cpu, cuda, mlx", name);
+    if (!strcmp(name, "auto")) name = "cpu";
+    for (int i = 0; i < N_BUILT; i++)
+        if (!strcmp(name, built[i].name)) return built[i].open(dev, params, err);
+    if (strcmp(name, "cuda") && strcmp(name, "mlx"))
+        return wn_fail(err, WAN_EINVAL, "unknown device '%s'; there are: auto, ref, cpu, cuda, mlx", name);
+    return wn_fail(err, WAN_EUNSUPPORTED, "device '%s' is not in this build; it has: ref, cpu%s", name,
+                   wn_device_built("mlx") ? ", mlx" : "");
 }
 
 void wn_device_close(struct wn_device *dev)
