@@ -6,6 +6,7 @@ tools/install-deps.sh
 if [ ! -f build/build.ninja ]; then
     echo "Setting up build/"
     mkdir -p build
+    tools/install-mlx.sh build/mlx
     meson setup build >build/setup.log 2>&1 || { cat build/setup.log >&2; exit 1; }
 fi
 echo "Building"

@@ -8,7 +8,8 @@ libraries="jansson libpng libjpeg libwebp libwebpdemux libutf8proc sentencepiece
 programs="cc c++ meson ninja pkg-config ffprobe"
 
 debian="gcc g++ meson ninja-build pkg-config libjansson-dev libpng-dev libjpeg-dev libwebp-dev libutf8proc-dev
-        libsentencepiece-dev libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libcmocka-dev ffmpeg"
+        libsentencepiece-dev libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libcmocka-dev ffmpeg
+        python3-pip"
 brew="meson ninja pkg-config jansson libpng jpeg-turbo webp utf8proc sentencepiece ffmpeg cmocka"
 
 # All there already, wherever it came from?
@@ -16,6 +17,9 @@ all_there() {
     for p in $programs; do command -v "$p" >/dev/null 2>&1 || return 1; done
     for l in $libraries; do pkg-config --exists "$l" || return 1; done
 }
+
+# The device mlx is fetched with pip; without, everything else is built.
+have_pip() { python3 -m pip --version >/dev/null 2>&1; }
 
 # Runs a command and shows its output only if it fails.
 quietly() {
@@ -59,11 +63,13 @@ install_brew() {
     quietly brew install -q $missing
 }
 
-all_there && exit 0
+all_there && have_pip && exit 0
 if command -v apt-get >/dev/null 2>&1 && command -v dpkg-query >/dev/null 2>&1; then
     install_debian
 elif command -v brew >/dev/null 2>&1; then
     install_brew
+elif all_there; then
+    exit 0
 else
     echo "install-deps: no apt-get and no Homebrew here; please install: $programs, and the libraries $libraries" >&2
     exit 1
