@@ -358,7 +358,7 @@ static void compare(const struct ck_case *c, struct wn_tensor shape, const void 
 static void check_values(const struct ck_case *c, const char *isa, struct wn_tensor shape, const void *out)
 {
     struct ck_env env = {.n = wn_n_elems(shape), .run_ref = run_ref};
-    env.parts = strcmp(isa, "portable") && strcmp(isa, "avx2");
+    env.parts = !strcmp(opt.device, "cpu") && strcmp(isa, "portable") && strcmp(isa, "avx2");
     if (c->exact) {
         struct wn_tensor want_shape;
         void *want;
@@ -559,7 +559,7 @@ static int usage(const char *what)
 {
     fprintf(stderr,
             "wan-check: %s\n"
-            "usage: wan-check [--op NAME] [--device cpu|ref|...] [--isa portable|avx2|amx] [--case N] "
+            "usage: wan-check [--op NAME] [--device cpu|ref|...] [--isa portable|avx2|amx|...] [--case N] "
             "[--seed S]\n"
             "                 [--bench [--threads N]] [--list] [--verbose]\n",
             what);
@@ -607,7 +607,7 @@ static bool parse(int argc, char **argv)
 
 static bool known_isa(const char *isa)
 {
-    static const char *const known[] = {"portable", "avx2", "avx512", "amx", "neon"};
+    static const char *const known[] = {"portable", "avx2", "avx512", "amx", "neon", "cpu", "gpu"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(isa, known[i])) return true;
     return false;
@@ -622,7 +622,7 @@ int main(int argc, char **argv)
     signal(SIGBUS, on_crash);
     signal(SIGFPE, on_crash);
     signal(SIGILL, on_crash);
-    int code = !strcmp(opt.device, "cpu") ? run_cpu() : run_level(NULL) ? 0 : 1;
+    int code = !strcmp(opt.device, "cpu") ? run_cpu() : run_level(opt.isa) ? 0 : 1;
     if (!opt.list) printf("%d passed, %d failed, %d skipped\n", n_passed, n_failed, n_skipped);
     if (!code && !opt.list && !n_passed && !n_failed) return usage("no such case");
     return n_failed ? 1 : code;

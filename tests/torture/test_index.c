@@ -113,6 +113,13 @@ static void on_ref(void **state)
     check_device(&(struct wn_device_params){.name = "ref"});
 }
 
+static void on_mlx(void **state)
+{
+    (void)state;
+    if (!wn_device_built("mlx")) skip();
+    check_device(&(struct wn_device_params){.name = "mlx", .isa = "cpu"});
+}
+
 static void on_every_level(void **state)
 {
     (void)state;
@@ -148,6 +155,6 @@ static void empty_tables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(on_ref), cmocka_unit_test(on_every_level),
-                                       cmocka_unit_test(empty_tables)};
+                                       cmocka_unit_test(on_mlx), cmocka_unit_test(empty_tables)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

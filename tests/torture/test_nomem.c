@@ -68,6 +68,7 @@ static void context_fails(void **state)
     (void)state;
     fail_each(&(struct job){.name = "context", .device = "cpu"}, 1000);
     fail_each(&(struct job){.name = "context", .device = "ref"}, 1000);
+    if (wn_device_built("mlx")) fail_each(&(struct job){.name = "context", .device = "mlx"}, 1000);
 }
 
 static void job_fails(void **state)
@@ -230,13 +231,15 @@ static void operations_fail(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[4 + N_JOBS] = {
+    struct CMUnitTest tests[5 + N_JOBS] = {
         cmocka_unit_test(context_fails),
         cmocka_unit_test(bench_fails),
         {"operations on cpu", operations_fail, NULL, NULL, "cpu"},
         {"operations on ref", operations_fail, NULL, NULL, "ref"},
     };
     size_t n = 4;
+    if (wn_device_built("mlx"))
+        tests[n++] = (struct CMUnitTest){"operations on mlx", operations_fail, NULL, NULL, "mlx"};
     all_of_them = getenv("WAN_TORTURE_ALL") != NULL;
     for (int i = 0; i < N_JOBS; i++) {
         bool everywhere = jobs[i].run == run_generate;

@@ -365,6 +365,14 @@ static const struct job jobs[] = {
      .params = PARAMS(.precision = "f32")},
     {"dit, odd", NULL, run_part, TINY, GOLDEN("dit_odd"), "dit", .params = PARAMS(.precision = "f32x")},
     {"dit on ref", "ref", run_part, TINY, GOLDEN("dit_main"), "dit", .params = PARAMS(.precision = "f32")},
+#if defined(WN_HAVE_MLX)
+    {"t5 on mlx", "mlx", run_part, TINY, GOLDEN("t5_7"), "t5", .params = PARAMS(.precision = "f32")},
+    {"dit on mlx", "mlx", run_part, TINY, GOLDEN("dit_tokens"), "dit", .params = PARAMS(.expert = NULL)},
+    {"vae.decode on mlx", "mlx", run_part, TINY, GOLDEN("vae21_decode_2_1x2"), "vae.decode",
+     .params = PARAMS(.precision = "f32")},
+    {"latents and frames on mlx", "mlx", run_frames, TINY, GOLDEN("pipeline_unipc"),
+     .output = "l.safetensors"},
+#endif
     {"vae.encode", NULL, run_part, TINY, GOLDEN("vae21_encode_5_8x16"), "vae.encode",
      .params = PARAMS(.precision = "f32")},
     {"vae.decode", NULL, run_part, TINY, GOLDEN("vae21_decode_2_1x2"), "vae.decode",
