@@ -69,6 +69,21 @@ bool wn_device_built(const char *name)
     return false;
 }
 
+/* The fastest device there is: a GPU's where it works, and else the cpu. An instruction set is the cpu's. */
+static enum wan_status open_auto(struct wn_device **dev, const struct wn_device_params *params,
+                                 struct wn_err *err)
+{
+#if defined(WN_HAVE_MLX)
+    if (!params->isa && wn_mlx_has_gpu()) {
+        struct wn_err why = {0};
+        if (wn_mlx_open(dev, params, &why) != WAN_EUNSUPPORTED)
+            return why.code ? wn_fail(err, why.code, "%s", why.text) : WAN_OK;
+        wn_logf(&params->log, WN_LOG_NOTICE, "computing on the cpu: %s", why.text);
+    }
+#endif
+    return wn_cpu_open(dev, params, err);
+}
+
 enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_params *params,
                                struct wn_err *err)
 {
@@ -76,7 +91,7 @@ enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_pa
     const char *name = params->name ? params->name : "auto";
     if (params->dry && strcmp(name, "cpu"))
         return wn_fail(err, WAN_EUNSUPPORTED, "a run on device '%s' cannot be planned", name);
-    if (!strcmp(name, "auto")) name = "cpu";
+    if (!strcmp(name, "auto")) return open_auto(dev, params, err);
     for (int i = 0; i < N_BUILT; i++)
         if (!strcmp(name, built[i].name)) return built[i].open(dev, params, err);
     if (strcmp(name, "cuda") && strcmp(name, "mlx"))

@@ -98,6 +98,7 @@ enum wan_status wn_cpu_open(struct wn_device **dev, const struct wn_device_param
                             struct wn_err *err);
 enum wan_status wn_mlx_open(struct wn_device **dev, const struct wn_device_params *params,
                             struct wn_err *err);
+bool wn_mlx_has_gpu(void); /* is there a GPU that MLX can use? */
 
 /* Address of a tensor's first element on a host-memory device. */
 static inline void *wn_host(struct wn_tensor t)

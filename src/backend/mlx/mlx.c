@@ -1,8 +1,10 @@
 /* The mlx device: opening, its operation table, and what it cannot run. */
 #include "backend/mlx/mlx.h"
 
+#include <pthread.h>
 #include <string.h>
 
+#include "backend/selftest.h"
 #include "base/mem.h"
 
 static struct wn_mlx *mlx_of(struct wn_device *dev)
@@ -91,19 +93,54 @@ static const struct wn_device_table table = {
     .run = run,
 };
 
+/* Where and how to compute. The last form is for tests: what a GPU would run, on a machine without one. */
+static const struct form {
+    const char *name;
+    bool gpu, fast;
+} forms[] = {{"gpu", true, true}, {"cpu", false, false}, {"cpu-as-gpu", false, true}};
+enum { N_FORMS = sizeof forms / sizeof *forms };
+
+/* The form named, or the first that this machine has; -1: none. */
+static int find_form(const char *name)
+{
+    for (int i = 0; i < N_FORMS; i++)
+        if ((!name || !strcmp(name, forms[i].name)) && (!forms[i].gpu || wn_mlx_has_gpu())) return i;
+    return -1;
+}
+
+/* The self-test, once in a process for each form. What memory or the owner stopped is tried again. */
+static enum wan_status prove(struct wn_mlx *m, int form, struct wn_err *err)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static struct {
+        bool done;
+        struct wn_err err;
+    } proof[N_FORMS];
+    pthread_mutex_lock(&lock);
+    if (!proof[form].done) {
+        struct wn_err found = {0};
+        enum wan_status st = wn_selftest(&m->base, &found);
+        proof[form].done = !st || st == WAN_EUNSUPPORTED;
+        proof[form].err = found;
+    }
+    struct wn_err result = proof[form].err;
+    pthread_mutex_unlock(&lock);
+    return result.code ? wn_fail(err, result.code, "%s", result.text) : WAN_OK;
+}
+
 enum wan_status wn_mlx_open(struct wn_device **dev, const struct wn_device_params *params, struct wn_err *err)
 {
     *dev = NULL;
-    bool gpu = wn_mlx_has_gpu();
-    if (params->isa && !strcmp(params->isa, "cpu")) gpu = false;
-    if (params->isa && strcmp(params->isa, gpu ? "gpu" : "cpu"))
+    int form = find_form(params->isa);
+    if (form < 0)
         return wn_fail(err, WAN_EUNSUPPORTED, "device mlx has no '%s' here; it has: cpu%s", params->isa,
                        wn_mlx_has_gpu() ? ", gpu" : "");
     struct wn_mlx *m = wn_zalloc(sizeof *m);
     if (!m) return wn_fail_nomem(err, "a device", sizeof *m);
-    m->gpu = gpu;
+    m->gpu = forms[form].gpu;
+    m->fast = forms[form].fast;
     m->base = (struct wn_device){.table = &table,
-                                 .isa = gpu ? "gpu" : "cpu",
+                                 .isa = forms[form].name,
                                  .log = params->log,
                                  .cancelled = params->cancelled,
                                  .cancel_ctx = params->cancel_ctx};
@@ -112,7 +149,11 @@ enum wan_status wn_mlx_open(struct wn_device **dev, const struct wn_device_param
         wn_free(m);
         return st;
     }
-    wn_logf(&m->base.log, WN_LOG_INFO, "mlx: MLX %s on the %s", wn_mlx_version(), gpu ? "GPU" : "CPU");
+    if ((st = prove(m, form, err))) {
+        close_mlx(&m->base);
+        return st;
+    }
+    wn_logf(&m->base.log, WN_LOG_INFO, "mlx: MLX %s on the %s", wn_mlx_version(), m->gpu ? "GPU" : "CPU");
     *dev = &m->base;
     return WAN_OK;
 }

@@ -21,10 +21,10 @@ struct wn_mlx {
     struct wn_device base; /* first: a wn_device * is a wn_mlx * */
     struct wn_mlx_state *state;
     bool gpu;
+    bool fast; /* MLX's own norms and BF16 products, as a GPU has them, not the exact ones that its CPU needs
+                */
 };
 
-/* Is there a GPU that MLX can use? */
-bool wn_mlx_has_gpu(void);
 const char *wn_mlx_version(void);
 
 enum wan_status wn_mlx_state_new(struct wn_mlx *m, struct wn_err *err);

@@ -47,7 +47,7 @@ struct Refused : std::runtime_error {
 
 struct wn_mlx_state {
     mx::Stream stream;
-    bool gpu;
+    bool gpu, fast; // as in wn_mlx
     Slot *pending = nullptr;
     int n_ops = 0; // recorded since the last evaluation
     array f8[2];   // [256] float32: values of E4M3 and E5M2 bytes
@@ -309,7 +309,7 @@ array operand(State &st, const array &a, wn_dtype type, wn_precision precision)
 {
     if (precision != WN_PREC_BF16) return to_f32(st, a, type);
     array rounded = type == WN_BF16 ? a : cast(st, to_f32(st, a, type), mx::bfloat16);
-    return st.gpu ? rounded : cast(st, rounded, mx::float32);
+    return st.fast ? rounded : cast(st, rounded, mx::float32);
 }
 
 array fetch_operand(State &st, const wn_tensor &t, wn_precision precision)
@@ -406,10 +406,10 @@ void linear(wn_device *dev, const wn_linear_args &a)
 }
 
 // Rows of x [T, D] float32 normalised, without weights. MLX sums on the CPU one after the other in float32,
-// which is too coarse for long rows: float64 there.
+// which is too coarse for long rows: float64 then.
 array normalise(State &st, const array &x, wn_norm_kind kind, float eps)
 {
-    array wide = st.gpu ? x : cast(st, x, mx::float64);
+    array wide = st.fast ? x : cast(st, x, mx::float64);
     array small = array(eps, wide.dtype()), D = array(x.shape(-1), wide.dtype());
     if (kind == WN_NORM_LAYER) wide = mx::subtract(wide, mx::mean(wide, -1, true, st.stream), st.stream);
     array squares = mx::sum(mx::square(wide, st.stream), -1, true, st.stream), size = squares;
@@ -425,11 +425,11 @@ array normalise(State &st, const array &x, wn_norm_kind kind, float eps)
 array normalise(State &st, array x, wn_norm_kind kind, float eps, const optional<array> &weight,
                 const optional<array> &bias)
 {
-    if (st.gpu && kind == WN_NORM_LAYER) {
+    if (st.fast && kind == WN_NORM_LAYER) {
         x = mx::fast::layer_norm(x, weight, weight ? bias : std::nullopt, eps, st.stream);
         return bias && !weight ? add(st, x, *bias) : x;
     }
-    if (st.gpu && kind == WN_NORM_RMS)
+    if (st.fast && kind == WN_NORM_RMS)
         x = mx::fast::rms_norm(x, weight, eps, st.stream);
     else {
         x = normalise(st, x, kind, eps);
@@ -543,28 +543,30 @@ Mask make_mask(State &st, const wn_attention_args &a, const Group &g, int i0, in
     return mask;
 }
 
+// Can MLX do it in one kernel, in the operands' type and without a matrix of logits?
+bool is_fused(const State &st, const wn_attention_args &a)
+{
+    bool masked = wn_has(a.key_log_weight) || wn_has(a.rel_bias) || a.causal || a.windowed;
+    int64_t HD = a.q.dim[2];
+    return st.gpu && !masked && (HD == 64 || HD == 80 || HD == 128);
+}
+
 // q [n, NH, rows, HD], k and v [n, NH, Lk, HD] -> the same shape as q, float32
 array attend(State &st, const array &q, const array &k, const array &v, float scale, const Mask &mask)
 {
-    if (!mask.bias)
-        return cast(st, mx::fast::scaled_dot_product_attention(q, k, v, scale, "", {}, {}, false, st.stream),
-                    mx::float32);
-    // A mask has the products' type, and BF16 is too coarse for a bias.
-    array y = mx::fast::scaled_dot_product_attention(cast(st, q, mx::float32), cast(st, k, mx::float32),
-                                                     cast(st, v, mx::float32), scale, "", mask.bias, {},
-                                                     false, st.stream);
+    array y =
+        cast(st, mx::fast::scaled_dot_product_attention(q, k, v, scale, "", mask.bias, {}, false, st.stream),
+             mx::float32);
     if (!mask.may_be_empty) return y;
     array none = scalar(-std::numeric_limits<float>::infinity());
     array empty = mx::equal(mx::max(*mask.bias, -1, true, st.stream), none, st.stream);
     return mx::where(empty, scalar(0), y, st.stream);
 }
 
-// Rows of queries done at once: all where MLX keeps no matrix of logits, else as many as make 256 MB of them.
+// Rows of queries done at once: all, or as many as make 256 MB of logits.
 int rows_at_once(const State &st, const wn_attention_args &a, const Group &g)
 {
-    bool masked = wn_has(a.key_log_weight) || wn_has(a.rel_bias) || a.causal || a.windowed;
-    int64_t HD = a.q.dim[2];
-    if (st.gpu && !masked && (HD == 64 || HD == 80 || HD == 128)) return g.Lq;
+    if (is_fused(st, a)) return g.Lq;
     int64_t rows = (int64_t{1} << 26) / (g.n * a.q.dim[1] * g.Lk) + 1;
     return static_cast<int>(rows < g.Lq ? rows : g.Lq);
 }
@@ -598,8 +600,12 @@ array attend_group(State &st, const wn_attention_args &a, const Group &g, const 
 void attention(wn_device *dev, const wn_attention_args &a)
 {
     State &st = state_of(dev);
-    array q = fetch_operand(st, a.q, a.precision), k = fetch_operand(st, a.k, a.precision),
-          v = fetch_operand(st, a.v, a.precision);
+    // Elsewhere float32: logits in BF16 are too coarse, and so is a mask, which has the operands' type.
+    auto operand = [&](const wn_tensor &t) {
+        array x = fetch_operand(st, t, a.precision);
+        return is_fused(st, a) ? x : cast(st, x, mx::float32);
+    };
+    array q = operand(a.q), k = operand(a.k), v = operand(a.v);
     std::vector<array> parts;
     for (int s = 0, n = 0; s < a.n_seg; s += n) {
         auto lq = [&](int i) { return a.q_seg[i + 1] - a.q_seg[i]; };
@@ -827,6 +833,7 @@ extern "C" wan_status wn_mlx_state_new(wn_mlx *m, wn_err *err)
         try {
             m->state = new (room) State{take_stream(m->gpu),
                                         m->gpu,
+                                        m->fast,
                                         nullptr,
                                         0,
                                         {f8_values(wn_f8e4m3_f32), f8_values(wn_f8e5m2_f32)}};
