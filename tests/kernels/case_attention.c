@@ -172,8 +172,8 @@ static bool attention_bound(const struct ck_case *c, const struct ck_env *env, d
     bool ok = env->run_ref(&abs, sum, env->n);
     double scale = a->scale != 0 ? (double)a->scale : 1 / sqrt((double)HD);
     double added = largest(ck_find(c, ATTENTION(key_log_weight))) + largest(ck_find(c, ATTENTION(rel_bias)));
-    double first = ck_sum_error(HD) + ck_product_error(a->precision, env->parts, HD);
-    double second = ck_sum_error(Tk) + CK_ACT_ULPS * CK_EPS + ck_product_error(a->precision, env->parts, 1) +
+    double first = ck_sum_error(HD) + ck_product_error(a->precision, env, HD);
+    double second = ck_sum_error(Tk) + CK_ACT_ULPS * CK_EPS + ck_product_error(a->precision, env, 1) +
                     (a->precision == WN_PREC_BF16 ? 0x1p-8 : 0);
     for (int64_t h = 0; h < NH && ok; h++) {
         double key = longest_key(k, h);

@@ -128,9 +128,8 @@ static bool linear_bound(const struct ck_case *c, const struct ck_env *env, doub
     }
     abs.args.linear = (struct wn_linear_args){.precision = a->precision};
     bool ok = env->run_ref(&abs, sum, env->n);
-    double unit =
-        (ck_sum_error(K) + ck_product_error(a->precision, env->parts, K)) * (a->act ? CK_ACT_SLOPE : 1) +
-        (a->act ? CK_ACT_ULPS : 1) * CK_EPS;
+    double unit = (ck_sum_error(K) + ck_product_error(a->precision, env, K)) * (a->act ? CK_ACT_SLOPE : 1) +
+                  (a->act ? CK_ACT_ULPS : 1) * CK_EPS;
     for (int64_t i = 0; i < env->n && ok; i++) {
         int64_t entry = index ? ck_int(index, i / N) : 0;
         double by = mul ? fabs(ck_value(mul, i)) : 1;
@@ -293,7 +292,7 @@ static bool conv_bound(const struct ck_case *c, const struct ck_env *env, double
     }
     abs.args.conv.out_type = WN_F32;
     bool ok = env->run_ref(&abs, sum, env->n);
-    double unit = ck_sum_error(K) + ck_product_error(c->args.conv.precision, env->parts, K) + 2 * CK_EPS;
+    double unit = ck_sum_error(K) + ck_product_error(c->args.conv.precision, env, K) + 2 * CK_EPS;
     for (int64_t i = 0; i < env->n && ok; i++)
         tol[i] = unit * (double)sum[i] + (add ? 2 * CK_EPS * fabs(ck_value(add, i)) : 0);
     ck_release(&abs);

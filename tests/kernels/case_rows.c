@@ -116,9 +116,8 @@ static bool norm_bound(const struct ck_case *c, const struct ck_env *env, double
                           *b = ck_find(c, NORM(bias));
     const struct ck_input *table = ck_find(c, NORM(mod.table)), *index = ck_find(c, NORM(mod.index));
     int64_t D = x->shape.dim[1], T = x->shape.dim[0], R = table ? table->shape.dim[1] : 0;
-    double unit =
-        (ck_sum_error(D) + 4 * CK_EPS) * (a->act ? CK_ACT_SLOPE : 1) + (a->act ? CK_ACT_ULPS * CK_EPS : 0);
-    (void)env;
+    double unit = (env->sums * ck_sum_error(D) + 4 * CK_EPS) * (a->act ? CK_ACT_SLOPE : 1) +
+                  (a->act ? CK_ACT_ULPS * CK_EPS : 0);
     for (int64_t t = 0; t < T; t++) {
         int64_t first = (index ? ck_int(index, t) : 0) * R;
         double mean, abs_mean, factor = row_factor(c, x, t, D, &mean, &abs_mean);
@@ -217,7 +216,7 @@ static bool qk_bound(const struct ck_case *c, const struct ck_env *env, double *
     const struct ck_input *x = ck_find(c, QK(x)), *w = ck_find(c, QK(weight)), *rope = ck_find(c, QK(rope));
     const struct ck_input *index = ck_find(c, QK(index));
     int64_t T = x->shape.dim[0], W = env->n / T, HD = W / a->n_heads;
-    double unit = (w ? ck_sum_error(W) : 0) + 5 * CK_EPS;
+    double unit = (w ? env->sums * ck_sum_error(W) : 0) + 5 * CK_EPS;
     for (int64_t t = 0; t < T; t++) {
         double squares = 0;
         for (int64_t i = 0; i < W; i++) squares += pow(ck_value(x, t * W + i), 2);

@@ -358,6 +358,8 @@ static void compare(const struct ck_case *c, struct wn_tensor shape, const void 
 static void check_values(const struct ck_case *c, const char *isa, struct wn_tensor shape, const void *out)
 {
     struct ck_env env = {.n = wn_n_elems(shape), .run_ref = run_ref};
+    env.bf16_sums = !strcmp(isa, "gpu") || !strcmp(isa, "cpu-as-gpu");
+    env.sums = strcmp(isa, "cpu-as-gpu") ? 1 : 8;
     env.parts = !strcmp(opt.device, "cpu") && strcmp(isa, "portable") && strcmp(isa, "avx2");
     if (c->exact) {
         struct wn_tensor want_shape;
@@ -607,7 +609,8 @@ static bool parse(int argc, char **argv)
 
 static bool known_isa(const char *isa)
 {
-    static const char *const known[] = {"portable", "avx2", "avx512", "amx", "neon", "cpu", "gpu"};
+    static const char *const known[] = {"portable", "avx2", "avx512", "amx",
+                                        "neon",     "cpu",  "gpu",    "cpu-as-gpu"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(isa, known[i])) return true;
     return false;

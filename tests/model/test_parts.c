@@ -392,7 +392,10 @@ int main(int argc, char **argv)
     places[n++] = (struct place){.device = "ref"};
     for (int i = 0; i < n_isa && n < MAX_PLACES; i++)
         places[n++] = (struct place){.device = "cpu", .isa = isa[i]};
-    if (wn_device_built("mlx") && n < MAX_PLACES) places[n++] = (struct place){.device = "mlx", .isa = "cpu"};
+    if (wn_device_built("mlx") && n + 2 <= MAX_PLACES) {
+        places[n++] = (struct place){.device = "mlx", .isa = "cpu"};
+        places[n++] = (struct place){.device = "mlx", .isa = "cpu-as-gpu"};
+    }
     for (int i = 0; i < n; i++) {
         struct wan_context_params p = {
             .size = sizeof p, .device = places[i].device, .isa = places[i].isa, .threads = 2};
