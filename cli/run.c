@@ -119,12 +119,13 @@ void run_options(struct run_args *a, struct opt *opts, size_t *n)
 {
     const struct opt own[RUN_N_OPTIONS] = {
         {"device", NULL, OPT_STRING, &a->device, 0, 0, "name", "cpu",
-         "where to compute: auto, cpu, or ref (plain C, slow)"},
+         "where to compute: auto, cpu, mlx (where built in), or ref (plain C, slow)"},
         {"isa", NULL, OPT_STRING, &a->isa, 0, 0, "name", "avx2",
          "highest instruction set to use; otherwise the best there is"},
         {"threads", NULL, OPT_INT, &a->threads, 0, 4096, "", "8", "threads; 0 is one for each core"},
         {"quiet", "q", OPT_FLAG, &a->quiet, 0, 0, "", "", "say nothing but errors"},
         {"verbose", "v", OPT_FLAG, &a->verbose, 0, 0, "", "", "say more"},
+        {"trace", NULL, OPT_FLAG, &a->trace, 0, 0, "", "", "say each operation's time and shape"},
         {"help", "h", OPT_FLAG, &a->help, 0, 0, "", "", "this text"},
     };
     memcpy(opts + *n, own, sizeof own);
@@ -134,7 +135,7 @@ void run_options(struct run_args *a, struct opt *opts, size_t *n)
 int run_context(struct wan_context **ctx, const struct run_args *a)
 {
     struct wan_context_params params =
-        *wan_context_params(.device = a->device, .isa = a->isa, .threads = a->threads);
+        *wan_context_params(.device = a->device, .isa = a->isa, .threads = a->threads, .trace = a->trace);
     params.log = ui_log;
     params.cancelled = cancelled;
     ui_set_level(a->quiet ? UI_QUIET : a->verbose ? UI_VERBOSE : UI_NORMAL);

@@ -40,9 +40,11 @@ enum wan_log_level { WAN_LOG_ERROR, WAN_LOG_WARN, WAN_LOG_NOTICE, WAN_LOG_INFO, 
 
 struct wan_context_params {
     size_t size;        /* sizeof this struct: lets it grow */
-    const char *device; /* "auto", "ref", "cpu" ("cuda", "mlx" where built in); NULL: auto */
-    const char *isa; /* highest instruction set to use: "portable", "avx2", "amx"; NULL: the best there is */
-    int threads;     /* 0: one for each core this process may use */
+    const char *device; /* "auto", "ref", "cpu", "mlx" where built in; NULL: auto */
+    const char *isa;    /* highest instruction set to use: "portable", "avx2", "amx"; NULL: the best there is.
+                         * On mlx where to compute: "gpu" or "cpu" */
+    int threads;        /* 0: one for each core this process may use */
+    int trace;          /* log each operation with shape, type and time; each is then waited for */
     void (*log)(void *user, enum wan_log_level level, const char *line); /* NULL: nothing is logged */
     int (*cancelled)(
         void *user); /* asked at least once a second while work runs; non-zero stops it with WAN_ECANCELED */

@@ -68,12 +68,13 @@ struct wn_device {
     const char *isa;      /* level in use: "avx2"; "" where that means nothing */
     struct wn_pool *pool; /* NULL where the device needs none */
     struct wn_log log;
+    bool trace;                  /* log each operation, waited for */
     int (*cancelled)(void *ctx); /* asked at least once a second while an operation runs; NULL: never */
     void *cancel_ctx;
 };
 
 struct wn_device_params {
-    const char *name; /* "auto", "ref", "cpu"; NULL: auto */
+    const char *name; /* "auto", "ref", "cpu", "mlx"; NULL: auto */
     const char *isa;  /* highest level to use: "portable", "avx2", "amx"; NULL: the best this machine has */
     int n_threads;    /* 0: one for each core */
     bool dry; /* memory is allocated as in a real run, and nothing is computed: downloads give zeros. For

@@ -45,6 +45,7 @@ enum wan_status wan_context_new(struct wan_context **out, const struct wan_conte
                                   .cancelled = forward_cancel,
                                   .cancel_ctx = c};
     if (wn_device_open(&c->dev, &dp, &c->err)) return c->err.code;
+    c->dev->trace = params->trace != 0;
     int n = c->dev->pool ? wn_pool_n_threads(c->dev->pool) : 1;
     snprintf(c->device_text, sizeof c->device_text, "%s (%s%s%d thread%s)", c->dev->table->name,
              c->dev->isa ? c->dev->isa : "", c->dev->isa && *c->dev->isa ? ", " : "", n, n == 1 ? "" : "s");

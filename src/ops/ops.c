@@ -31,6 +31,13 @@ static enum wn_dtype default_act_type(const struct wn_exec *ex)
     return ex->precision == WN_PREC_BF16 ? WN_BF16 : WN_F32;
 }
 
+static void trace(struct wn_device *dev, enum wn_op op, struct wn_tensor out, double seconds)
+{
+    char shape[WN_SHAPE_TEXT];
+    wn_logf(&dev->log, WN_LOG_NOTICE, "%-12s %10.3f ms  %s", wn_op_name(op), seconds * 1e3,
+            wn_shape_text(out, shape));
+}
+
 static struct wn_tensor run(struct wn_exec *ex, enum wn_op op, const void *args, struct wn_tensor out)
 {
     if (!wn_ok(ex)) return none;
@@ -44,12 +51,13 @@ static struct wn_tensor run(struct wn_exec *ex, enum wn_op op, const void *args,
         wn_exec_fail(ex, WAN_EUNSUPPORTED, "%s on device %s: %s", wn_op_name(op), dev->table->name, why);
         return none;
     }
-    double start = ex->on_op ? wn_now() : 0;
+    bool timed = ex->on_op || dev->trace;
+    double start = timed ? wn_now() : 0;
     if (wn_n_elems(out) && dev->table->run[op](dev, args, &ex->err)) return none;
-    if (ex->on_op) {
-        dev->table->sync(dev, &ex->err);
-        ex->on_op(ex->on_op_ctx, op, args, out, wn_now() - start);
-    }
+    if (!timed || dev->table->sync(dev, &ex->err)) return wn_ok(ex) ? out : none;
+    double seconds = wn_now() - start;
+    if (ex->on_op) ex->on_op(ex->on_op_ctx, op, args, out, seconds);
+    if (dev->trace) trace(dev, op, out, seconds);
     return out;
 }
 

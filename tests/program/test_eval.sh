@@ -45,6 +45,22 @@ for n in patch block.0 block.1 block.2 head; do
     check "the dump has $n" "$tensors" compare d.safetensors $n "$model/dit_main.safetensors" $n 1e-4
 done
 
+# each operation is told, and one is told for each product
+run 0 eval dit -m "$tiny" -i "$model/dit_main.safetensors" -o t.safetensors --trace
+grep -Eq '^linear +[0-9.]+ ms  \[[0-9, ]+\] (BF16|F32)$' err
+ok '--trace tells of products' $?
+
+# the device mlx, in builds that have it
+if "$wan" eval noise --seed 1 --shape 4 -o m.safetensors --device mlx 2>mlx.err; then
+    agrees dit "$model/dit_main.safetensors" v v 1e-4 -m "$tiny" --precision f32 --device mlx
+    agrees vae.decode "$model/vae21_decode_2_1x2.safetensors" video video 1e-4 -m "$tiny" --precision f32 --device mlx
+    run 0 eval noise --seed 1 --shape 4 -o m.safetensors --device mlx --isa cpu
+    fails 2 "no 'avx2' here" eval noise --seed 1 --shape 4 -o m.safetensors --device mlx --isa avx2
+else
+    grep -q "device 'mlx' is not in this build; it has: ref, cpu$" mlx.err
+    ok "a build without mlx says so: $(cat mlx.err)" $?
+fi
+
 # any number of threads, the same bytes
 run 0 eval dit -m "$tiny" -i "$model/dit_main.safetensors" -o one.safetensors --threads 1
 run 0 eval dit -m "$tiny" -i "$model/dit_main.safetensors" -o two.safetensors --threads 2
