@@ -186,7 +186,7 @@ double ck_sum_error(int64_t n)
 
 double ck_product_error(enum wn_precision p, const struct ck_env *env, int64_t n)
 {
-    if (p == WN_PREC_BF16 && env->bf16_sums) return 0x1p-8;
+    if (p == WN_PREC_BF16 && env->bf16_sums) return 0x1.8p-8;
     if (p != WN_PREC_F32X || !env->parts) return 0;
     return 3 * 0x1p-16 * fmin(1, 8 / sqrt((double)n));
 }

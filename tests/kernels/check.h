@@ -79,7 +79,7 @@ struct ck_env {
     const float *y;
     int64_t n;
     bool parts;     /* F32X products are sums of bf16 parts here */
-    bool bf16_sums; /* BF16 products round their sums to BF16, before anything else is done with them */
+    bool bf16_sums; /* BF16 products round bias and sums to BF16 */
     double
         sums; /* how many times ck_sum_error a norm may err: more than 1 where all terms are added in turn */
     /* Run a case on ref: out [n] f32. False: failed (already reported). */
@@ -100,7 +100,8 @@ double ck_sum_error(int64_t n);
 /* Error of a sum of n products of the precision, relative to the sum of |x||w|: none in F32 and BF16 (ref
  * rounds the same operands). F32X by parts drops lo * lo and the rounding of both lo, up to 2^-16 of a
  * product each; n such errors of random sign add up to sqrt(n) of one, and 8 standard deviations are allowed.
- * Sums rounded to BF16 err by 2^-8 of themselves. */
+ * Where sums are
+ * rounded to BF16, so are a bias and their sum: three errors of 2^-9. */
 double ck_product_error(enum wn_precision p, const struct ck_env *env, int64_t n);
 /* exp by polynomial, the division and the argument's roundings: 8 units of the argument's magnitude. */
 enum { CK_ACT_ULPS = 8 };

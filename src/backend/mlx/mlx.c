@@ -14,6 +14,11 @@ static struct wn_mlx *mlx_of(struct wn_device *dev)
 
 static void close_mlx(struct wn_device *dev)
 {
+    int64_t n_evaluations = 0;
+    size_t peak_bytes = 0;
+    wn_mlx_counts(mlx_of(dev), &n_evaluations, &peak_bytes);
+    wn_logf(&dev->log, WN_LOG_INFO, "mlx: %lld evaluations, at most %.0f MB of arrays",
+            (long long)n_evaluations, (double)peak_bytes * 1e-6);
     wn_mlx_state_free(mlx_of(dev));
     wn_free(dev);
 }

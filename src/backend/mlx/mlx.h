@@ -41,6 +41,10 @@ enum wan_status wn_mlx_download(struct wn_device *dev, const struct wn_buf *buf,
 /* Evaluates what is pending and waits for it, asking the device's owner whether to stop. */
 enum wan_status wn_mlx_evaluate(struct wn_device *dev, struct wn_err *err);
 void wn_mlx_trim(struct wn_device *dev);
+/* Of this device, and of MLX in this process. */
+void wn_mlx_counts(struct wn_mlx *m, int64_t *n_evaluations, size_t *peak_bytes);
+/* MLX's names of the steps that an evaluation would take now; for tests. */
+void wn_mlx_steps(struct wn_device *dev, void (*visit)(void *ctx, const char *name), void *ctx);
 
 #define WN_OP(ENUM, name, needs, summary) \
     enum wan_status wn_mlx_##name(struct wn_device *dev, const void *args, struct wn_err *err);

@@ -2,6 +2,7 @@
 #include "backend/mlx/mlx.h"
 
 #include <mlx/mlx.h>
+#include <mlx/primitives.h>
 
 #include <chrono>
 #include <cmath>
@@ -13,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -50,14 +52,16 @@ struct wn_mlx_state {
     bool gpu, fast; // as in wn_mlx
     Slot *pending = nullptr;
     int n_ops = 0; // recorded since the last evaluation
-    array f8[2];   // [256] float32: values of E4M3 and E5M2 bytes
+    int64_t n_evaluations = 0;
+    array f8[2]; // [256] float32: values of E4M3 and E5M2 bytes
 };
 
 namespace {
 
 using State = wn_mlx_state;
 
-enum { MOST_OPS = 256 }; // recorded before an evaluation comes without being asked for
+enum { MOST_OPS = 256 };                  // recorded before an evaluation comes without being asked for
+const size_t most_idle = size_t{2} << 30; // bytes of freed memory that MLX keeps for later
 
 State &state_of(wn_device *dev)
 {
@@ -135,8 +139,17 @@ void evaluate(wn_device *dev)
     st.n_ops = 0;
     if (todo.empty()) return;
     ask_owner(dev);
+    st.n_evaluations++;
     mx::async_eval(todo);
     for (array &a : todo) await(dev, a);
+}
+
+// Calls `visit` with every step that an evaluation of `a` would take and that was not `seen` yet.
+template <class Visit> void walk(const array &a, std::unordered_set<std::uintptr_t> &seen, Visit visit)
+{
+    if (!a.has_primitive() || a.status() != array::Status::unscheduled || !seen.insert(a.id()).second) return;
+    for (const array &input : a.inputs()) walk(input, seen, visit);
+    visit(a.primitive().name());
 }
 
 // ---- tensors and arrays ----
@@ -296,7 +309,7 @@ array flat_f32(State &st, const wn_tensor &t)
     return mx::reshape(fetch_f32(st, t), {-1}, st.stream);
 }
 
-// Puts float32 values, rounded to the tensor's type.
+// Puts float values, rounded to the tensor's type.
 void put_f32(State &st, const wn_tensor &t, const array &a)
 {
     put(st, t, cast(st, a, stored(t.type)));
@@ -315,6 +328,12 @@ array operand(State &st, const array &a, wn_dtype type, wn_precision precision)
 array fetch_operand(State &st, const wn_tensor &t, wn_precision precision)
 {
     return operand(st, fetch(st, t), t.type, precision);
+}
+
+// A bias, in the type of the operands.
+array flat_operand(State &st, const wn_tensor &t, mx::Dtype type)
+{
+    return cast(st, flat_f32(st, t), type);
 }
 
 array scalar(float x)
@@ -396,8 +415,15 @@ void linear(wn_device *dev, const wn_linear_args &a)
     int K = size_of(wn_last_dim(a.x)), T = size_of(wn_n_rows(a.x)), N = size_of(a.w.dim[0]);
     array x = mx::reshape(fetch_operand(st, a.x, a.precision), {T, K}, st.stream);
     array w = mx::reshape(fetch_operand(st, a.w, a.precision), {N, K}, st.stream);
-    array y = cast(st, mx::matmul(x, mx::transpose(w, {1, 0}, st.stream), st.stream), mx::float32);
-    if (wn_has(a.b)) y = add(st, y, flat_f32(st, a.b));
+    w = mx::transpose(w, {1, 0}, st.stream);
+    array y = wn_has(a.b) ? mx::addmm(flat_operand(st, a.b, x.dtype()), x, w, 1, 1, st.stream)
+                          : mx::matmul(x, w, st.stream);
+    bool plain = a.act == WN_ACT_NONE && !wn_has(a.mul) && !wn_has(a.gate.table) && !wn_has(a.add);
+    if (plain) {
+        put_f32(st, a.out, y);
+        return;
+    }
+    y = cast(st, y, mx::float32);
     y = activate(st, a.act, y);
     if (wn_has(a.mul)) y = multiply(st, y, mx::reshape(fetch_f32(st, a.mul), {T, N}, st.stream));
     if (wn_has(a.gate.table)) y = multiply(st, y, mod_rows(dev, a.gate, a.gate_row));
@@ -478,7 +504,7 @@ void qk_norm_rope(wn_device *dev, const wn_qk_norm_rope_args &a)
     array x = mx::reshape(fetch_f32(st, a.x), {T, W}, st.stream);
     if (wn_has(a.weight)) x = normalise(st, x, WN_NORM_RMS, a.eps, flat_f32(st, a.weight), {});
     if (wn_has(a.rope)) {
-        x = mx::reshape(mx::contiguous(x, false, st.stream), {T, NH, W / NH}, st.stream);
+        x = mx::reshape(x, {T, NH, W / NH}, st.stream);
         x = multiply(st, mx::view(x, mx::complex64, st.stream), turns(dev, a, T));
         x = mx::view(x, mx::float32, st.stream);
     }
@@ -831,12 +857,11 @@ extern "C" wan_status wn_mlx_state_new(wn_mlx *m, wn_err *err)
         void *room = wn_zalloc(sizeof(State));
         if (!room) throw std::bad_alloc();
         try {
-            m->state = new (room) State{take_stream(m->gpu),
-                                        m->gpu,
-                                        m->fast,
-                                        nullptr,
-                                        0,
-                                        {f8_values(wn_f8e4m3_f32), f8_values(wn_f8e5m2_f32)}};
+            m->state = new (room) State{.stream = take_stream(m->gpu),
+                                        .gpu = m->gpu,
+                                        .fast = m->fast,
+                                        .f8 = {f8_values(wn_f8e4m3_f32), f8_values(wn_f8e5m2_f32)}};
+            mx::set_cache_limit(most_idle);
         } catch (...) {
             wn_free(room);
             throw;
@@ -874,12 +899,13 @@ extern "C" wan_status wn_mlx_map(wn_device *dev, wn_buf *buf, const void *data, 
 extern "C" void wn_mlx_release(wn_device *dev, wn_buf *buf)
 {
     Slot &slot = slot_of(buf);
-    guarded("releasing a tensor", nullptr, [&] {
-        unlink_slot(slot);
-        if (!slot.in_place) return;
-        evaluate(dev); // the memory goes away: what was made from it must be done
-        mx::synchronize(state_of(dev).stream);
-    });
+    unlink_slot(slot);
+    if (slot.in_place) { // the memory goes away: what is made from it must be done, whatever the owner says
+        auto cancelled = std::exchange(dev->cancelled, nullptr);
+        guarded("releasing a tensor", nullptr, [&] { evaluate(dev); });
+        guarded("releasing a tensor", nullptr, [&] { mx::synchronize(state_of(dev).stream); });
+        dev->cancelled = cancelled;
+    }
     slot.~Slot();
     wn_free(&slot);
 }
@@ -928,6 +954,21 @@ extern "C" wan_status wn_mlx_download(wn_device *dev, const wn_buf *buf, size_t 
 extern "C" wan_status wn_mlx_evaluate(wn_device *dev, wn_err *err)
 {
     return guarded("evaluation", err, [&] { evaluate(dev); });
+}
+
+extern "C" void wn_mlx_steps(wn_device *dev, void (*visit)(void *ctx, const char *name), void *ctx)
+{
+    guarded("counting", nullptr, [&] {
+        std::unordered_set<std::uintptr_t> seen;
+        for (Slot *slot = state_of(dev).pending; slot; slot = slot->next)
+            if (slot->a) walk(*slot->a, seen, [&](const char *name) { visit(ctx, name); });
+    });
+}
+
+extern "C" void wn_mlx_counts(wn_mlx *m, int64_t *n_evaluations, size_t *peak_bytes)
+{
+    *n_evaluations = m->state->n_evaluations;
+    guarded("counting", nullptr, [&] { *peak_bytes = mx::get_peak_memory(); });
 }
 
 extern "C" void wn_mlx_trim(wn_device *dev)
