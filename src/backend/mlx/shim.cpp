@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <mutex>
@@ -53,7 +54,8 @@ struct wn_mlx_state {
     Slot *pending = nullptr;
     int n_ops = 0; // recorded since the last evaluation
     int64_t n_evaluations = 0;
-    array f8[2]; // [256] float32: values of E4M3 and E5M2 bytes
+    const char *last_op = "nothing"; // recorded
+    array f8[2];                     // [256] float32: values of E4M3 and E5M2 bytes
 };
 
 namespace {
@@ -235,7 +237,7 @@ array whole(State &st, const wn_tensor &t)
     if (!slot.a && slot.mapped) load_mapped(st, slot, t);
     if (!slot.a) throw Refused(WAN_EINTERNAL, "a tensor is read before anything was written to it");
     if (slot.a->dtype() != stored(t.type)) /* uploaded bytes */
-        slot.a = mx::view(mx::reshape(*slot.a, {-1}, st.stream), stored(t.type), st.stream);
+        slot.a = mx::view(*slot.a, stored(t.type), st.stream);
     return *slot.a;
 }
 
@@ -953,7 +955,9 @@ extern "C" wan_status wn_mlx_download(wn_device *dev, const wn_buf *buf, size_t 
 
 extern "C" wan_status wn_mlx_evaluate(wn_device *dev, wn_err *err)
 {
-    return guarded("evaluation", err, [&] { evaluate(dev); });
+    char what[64];
+    std::snprintf(what, sizeof what, "evaluation up to %s", state_of(dev).last_op);
+    return guarded(what, err, [&] { evaluate(dev); });
 }
 
 extern "C" void wn_mlx_steps(wn_device *dev, void (*visit)(void *ctx, const char *name), void *ctx)
@@ -981,6 +985,7 @@ extern "C" void wn_mlx_trim(wn_device *dev)
     extern "C" wan_status wn_mlx_##name(wn_device *dev, const void *args, wn_err *err) \
     {                                                                                  \
         return guarded(#name, err, [&] {                                               \
+            state_of(dev).last_op = #name;                                             \
             ask_owner(dev);                                                            \
             name(dev, *static_cast<const wn_##name##_args *>(args));                   \
             if (++state_of(dev).n_ops >= MOST_OPS) evaluate(dev);                      \
