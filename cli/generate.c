@@ -240,6 +240,15 @@ static int name_state(struct generate *g)
     return n < (int)sizeof g->state ? 0 : ui_fail(EXIT_USAGE, "the name of the output is too long");
 }
 
+/* "3.1 TFLOP", "12 GFLOP" */
+static struct ui_text work_text(double flops)
+{
+    struct ui_text t;
+    snprintf(t.s, sizeof t.s, flops < 1e11 ? "%.3g GFLOP" : "%.3g TFLOP",
+             flops * (flops < 1e11 ? 1e-9 : 1e-12));
+    return t;
+}
+
 static int plan(struct generate *g)
 {
     struct wan_plan p;
@@ -249,9 +258,9 @@ static int plan(struct generate *g)
            p.frames == 1 ? "" : "s", (long long)p.tokens, p.steps);
     printf("memory  %s, and %s of weights mapped from files\n", ui_bytes((double)p.memory_bytes).s,
            ui_bytes((double)p.mapped_bytes).s);
-    printf("work    text %.3g TFLOP", p.text_flops * 1e-12);
-    if (p.image_flops > 0) printf(", image %.3g", p.image_flops * 1e-12);
-    printf(", a step %.3g, decoding %.3g\n", p.step_flops * 1e-12, p.decode_flops * 1e-12);
+    printf("work    text %s", work_text(p.text_flops).s);
+    if (p.image_flops > 0) printf(", image %s", work_text(p.image_flops).s);
+    printf(", a step %s, decoding %s\n", work_text(p.step_flops).s, work_text(p.decode_flops).s);
     printf("time    about %s: text %s", ui_seconds(p.seconds).s, ui_seconds(p.text_seconds).s);
     if (p.image_flops > 0) printf(", image %s", ui_seconds(p.image_seconds).s);
     printf(", a step %s, decoding %s\n", ui_seconds(p.step_seconds).s, ui_seconds(p.decode_seconds).s);

@@ -161,9 +161,13 @@ static void fill_sizes(struct wan_plan *p, const struct wan_session *s)
         if (parts->weights[i]) p->mapped_bytes += wn_weights_n_bytes(parts->weights[i]);
 }
 
+struct precisions {
+    enum wn_precision dit, t5, vae;
+};
+
 /* A session of the same model on a device that does not compute. */
 static enum wan_status walk_dry(struct wan_model *m, const struct wan_gen_params *params,
-                                struct wan_plan *plan, struct wn_err *err)
+                                struct wan_plan *plan, struct precisions *of, struct wn_err *err)
 {
     const struct wn_device *real = m->ctx->dev;
     struct wn_device_params dp = {.name = real->table->name,
@@ -176,9 +180,14 @@ static enum wan_status walk_dry(struct wan_model *m, const struct wan_gen_params
     if (wn_device_open(&dry, &dp, err)) return err->code;
     struct wan_model twin = {.ctx = m->ctx, .checkpoint = m->checkpoint, .defaults = m->defaults};
     wn_parts_init(&twin.parts, &twin.checkpoint, dry);
-    if (!wan_session_new(&s, &twin, params)) {
+    struct wan_gen_params p = *params;
+    if (p.seed == WAN_UNSET_I64) p.seed = 0; /* any noise takes the same */
+    if (!wan_session_new(&s, &twin, &p)) {
         walk_job(&w, s);
         fill_sizes(plan, s);
+        wn_precision_parse(s->p.precision, 0, "--precision", &of->dit, err);
+        wn_precision_parse(s->p.t5_precision, 0, "--t5-precision", &of->t5, err);
+        wn_precision_parse(s->p.vae_precision, 0, "--vae-precision", &of->vae, err);
         wan_session_free(s);
     }
     wn_parts_release(&twin.parts);
@@ -186,17 +195,11 @@ static enum wan_status walk_dry(struct wan_model *m, const struct wan_gen_params
     return err->code;
 }
 
-static enum wan_status estimate_time(struct wan_model *m, const struct wan_gen_params *params,
-                                     struct wan_plan *p, struct wn_err *err)
+static enum wan_status estimate_time(struct wan_context *ctx, struct precisions of, struct wan_plan *p,
+                                     struct wn_err *err)
 {
-    enum wn_precision dit, t5, vae;
-    struct wan_gen_params r;
-    if (wan_gen_resolve(m, params, &r) || wn_precision_parse(r.precision, 0, "", &dit, err) ||
-        wn_precision_parse(r.t5_precision, 0, "", &t5, err) ||
-        wn_precision_parse(r.vae_precision, 0, "", &vae, err))
-        return err->code;
-    double of_dit = measure(m->ctx, dit, false, err), of_t5 = measure(m->ctx, t5, false, err),
-           of_vae = measure(m->ctx, vae, true, err);
+    double of_dit = measure(ctx, of.dit, false, err), of_t5 = measure(ctx, of.t5, false, err),
+           of_vae = measure(ctx, of.vae, true, err);
     if (err->code) return err->code;
     p->text_seconds = p->text_flops / of_t5;
     p->image_seconds = p->image_flops / of_vae;
@@ -210,6 +213,7 @@ enum wan_status wan_plan(struct wan_model *m, const struct wan_gen_params *param
 {
     struct wn_err *err = wn_enter(m->ctx);
     *plan = (struct wan_plan){0};
-    if (walk_dry(m, params, plan, err)) return err->code;
-    return estimate_time(m, params, plan, err);
+    struct precisions of = {0};
+    if (walk_dry(m, params, plan, &of, err)) return err->code;
+    return estimate_time(m->ctx, of, plan, err);
 }

@@ -389,6 +389,8 @@ static char *describe(const struct wan_session *s)
         wn_str_addf(&t, "wan %s; model %s; size %dx%d; frames %d; steps %d; solver %s; shift %g; guidance %g",
                     wan_version(), s->model->checkpoint.name, p->width, p->height, p->frames, p->steps,
                     p->solver, p->shift, p->guidance_low);
+    if (p->guidance_high != p->guidance_low) bad |= wn_str_addf(&t, ",%g", p->guidance_high);
+    if (p->image) bad |= wn_str_addf(&t, "; image %s", wn_path_base(p->image));
     if (p->noise_file)
         bad |= wn_str_addf(&t, "; noise %s", wn_path_base(p->noise_file));
     else

@@ -147,6 +147,17 @@ ok 'wrong noise is named' $?
 fails 1 'context' generate -m "$tiny" --context wrong.safetensors --size 48x32 --frames 5 -o old.mp4
 ok 'the old file stays' "$(test "$(cat old.mp4)" = old; echo $?)"
 
+# a first image, two experts, and what the file says of them
+i2v=$golden/model/tiny-i2v-a14b
+image="--context $golden/model/pipeline_i2v_a14b.safetensors --image $golden/model/picture_rgb.png"
+# shellcheck disable=SC2086  # a list of words
+run 0 generate -m "$i2v" $image --size 32x64 --frames 5 --steps 2 --seed 3 --guidance 3,4 -o i.mp4
+grep -q 'the area of 32x64 in the aspect of picture_rgb.png' err
+ok 'the size that the image gives is said' $?
+ffprobe -v error -show_entries format_tags=comment -of csv i.mp4 | grep -q 'guidance 3,4; image picture_rgb.png; seed 3'
+ok 'both guidances and the image are in the metadata' $?
+fails 2 'needs the first frame' generate -m "$i2v" --prompt x -o d.mp4
+
 # --quiet is quiet
 gen 0 --seed 7 --quiet -o e.mp4
 ok "--quiet says nothing: $(head -n 1 err)" "$(test ! -s err; echo $?)"
