@@ -19,7 +19,8 @@ struct generate {
     struct wan_gen_params params;
     struct wan_model_params model_params;
     const char *output;
-    int plan, resume;
+    int plan, resume, profile;
+    const char *profile_trace;
     char state[4096];            /* file in which the run is kept while it is not done */
     char prompt[MAX_PROMPT + 1]; /* where it came from standard input */
     char default_output[320];    /* 50 characters of at most 4 bytes, the seed, a number */
@@ -38,6 +39,10 @@ static struct opt_set generate_options(struct generate *g, struct opt *opts)
         {"plan", NULL, OPT_FLAG, &g->plan, 0, 0, "", "", "say what the run would take, and do not run it"},
         {"resume", NULL, OPT_FLAG, &g->resume, 0, 0, "", "",
          "go on with a run of this output that was stopped, if there is one"},
+        {"profile", NULL, OPT_FLAG, &g->profile, 0, 0, "", "",
+         "at the end, say which operations took the time"},
+        {"profile-trace", NULL, OPT_STRING, &g->profile_trace, 0, 0, "file", "trace.json",
+         "write every operation with its time, for chrome://tracing or Perfetto"},
         {"high", NULL, OPT_STRING, &m->high, 0, 0, "file", "high_noise.safetensors",
          "transformer of the noisy steps, instead of the one in the folder"},
         {"low", NULL, OPT_STRING, &m->low, 0, 0, "file", "low_noise.safetensors",
@@ -296,6 +301,20 @@ static int open_session(struct generate *g)
     return status ? ui_fail_status(status, g->ctx, EXIT_ERROR) : 0;
 }
 
+/* What was measured goes to standard error, as everything said about a run does. */
+static int tell_profile(struct generate *g)
+{
+    char *text;
+    enum wan_status status = WAN_OK;
+    if (g->profile && !(status = wan_session_profile_table(g->session, &text))) {
+        fputs(text, stderr);
+        wan_string_free(text);
+    }
+    if (!status && g->profile_trace) status = wan_session_profile_trace(g->session, g->profile_trace);
+    if (!status && g->profile_trace) ui_note("wrote  %s", g->profile_trace);
+    return status ? ui_fail_status(status, g->ctx, EXIT_ERROR) : 0;
+}
+
 static int run(struct generate *g)
 {
     double start = seconds_now();
@@ -306,8 +325,9 @@ static int run(struct generate *g)
     if (code) return code;
     say_plan(g, wan_session_params(g->session));
     wan_session_on_progress(g->session, ui_progress, NULL);
-    bool decode = g->output != NULL;
-    enum wan_status status = denoise(g);
+    bool decode = g->output != NULL, measured = g->profile || g->profile_trace;
+    enum wan_status status = measured ? wan_session_profile(g->session) : WAN_OK;
+    if (!status) status = denoise(g);
     if (!status && decode) status = wan_session_write(g->session, g->output);
     if (status == WAN_ECANCELED && wan_session_steps_done(g->session) > 0)
         ui_note("the same command with --resume -o %s goes on after step %d", decode ? g->output : "FILE",
@@ -318,7 +338,7 @@ static int run(struct generate *g)
     if (decode) ui_note("wrote  %s", g->output);
     ui_note("took   %s, peak memory %s (%s with mapped files)", ui_seconds(seconds_now() - start).s,
             ui_bytes((double)wan_memory_peak()).s, ui_bytes(peak_resident()).s);
-    return 0;
+    return measured ? tell_profile(g) : 0;
 }
 
 int cmd_generate(int argc, char **argv)

@@ -226,6 +226,16 @@ WAN_API enum wan_status wan_session_decode(struct wan_session *s,
                                            void *user);
 WAN_API enum wan_status wan_session_save_latents(struct wan_session *s, const char *path);
 
+/* Measure each operation of this session from here on. On a device that works behind the caller's back each
+ * is then waited for. */
+WAN_API enum wan_status wan_session_profile(struct wan_session *s);
+/* Where the time of the stages went: for each operation its calls, time, share, GFLOP/s and share of what the
+ * device can do, which is measured now (a second). Best once all is written. *text is freed with
+ * wan_string_free. */
+WAN_API enum wan_status wan_session_profile_table(struct wan_session *s, char **text);
+/* Every operation with its start and length, in the trace event format of Chrome, which Perfetto reads. */
+WAN_API enum wan_status wan_session_profile_trace(struct wan_session *s, const char *path);
+
 /* Can a video of `frames` frames (WAN_UNSET: not known yet) be written to `path`? Looks at the name and its
  * folder and touches nothing: worth asking before hours of work. WAN_EINVAL: the name; WAN_EUNSUPPORTED: no
  * encoder for this kind of file; WAN_EIO: the folder. */

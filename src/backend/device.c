@@ -49,6 +49,12 @@ double wn_op_flops(enum wn_op op, const void *args)
     return op == WN_OP_ATTENTION ? attention_flops(args) : 0;
 }
 
+double wn_peak_flops(const struct wn_peak *peak, enum wn_precision precision)
+{
+    if (precision == WN_PREC_F32 || peak->bf16_flops == 0) return peak->f32_flops;
+    return precision == WN_PREC_F32X ? peak->bf16_flops / 3 : peak->bf16_flops;
+}
+
 static const struct {
     const char *name;
     enum wan_status (*open)(struct wn_device **dev, const struct wn_device_params *params,

@@ -37,6 +37,10 @@ struct wn_peak {
     double read_bytes; /* a second, from main memory */
 };
 
+/* FLOP/s that products of this precision are measured against: the matrix unit where there is one and the
+ * precision uses it. F32X takes three of its products for one. 0: not known. */
+double wn_peak_flops(const struct wn_peak *peak, enum wn_precision precision);
+
 /* Every function returns a status and records a sentence in err. `args` is the operation's argument struct
  * (op.h), checked and with `out` allocated. */
 struct wn_device_table {

@@ -34,15 +34,6 @@ static void count_flops(void *ctx, int op, const void *args, struct wn_tensor ou
     *(double *)ctx += wn_op_flops((enum wn_op)op, args);
 }
 
-/* Which peak a precision is measured against: the matrix unit where there is one and the precision uses it.
- */
-static double peak_for(const struct bench *b, enum wn_precision precision)
-{
-    if (precision == WN_PREC_F32 || b->peak.bf16_flops == 0) return b->peak.f32_flops;
-    return precision == WN_PREC_F32X ? b->peak.bf16_flops / 3
-                                     : b->peak.bf16_flops; /* three products for one */
-}
-
 static struct wn_exec make_exec(const struct bench *b, enum wn_precision precision, double *flops)
 {
     *flops = 0;
@@ -59,7 +50,7 @@ static void add(struct bench *b, const struct wn_exec *ex, const char *what, dou
     if (ex->err.code) wn_fail(b->err, ex->err.code, "%s", ex->err.text);
     if (b->err->code || b->n == MAX_ROWS) return;
     struct row *r = &b->row[b->n++];
-    *r = (struct row){.seconds = seconds, .flops = flops, .bytes = bytes, .peak = peak_for(b, ex->precision)};
+    *r = (struct row){.seconds = seconds, .flops = flops, .bytes = bytes, .peak = wn_peak_flops(&b->peak, ex->precision)};
     snprintf(r->what, sizeof r->what, "%s", what);
 }
 

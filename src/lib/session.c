@@ -46,6 +46,7 @@ void wan_session_free(struct wan_session *s)
     if (!s) return;
     wn_state_end(s, false);
     wn_job_free(s->job);
+    wn_profile_free(s->profile);
     wn_input_image_release(&s->image);
     for (size_t i = 0; i < n_options(); i++) {
         const char **text = string_field(&s->p, i);
@@ -270,6 +271,7 @@ static void begin_stage(struct wan_session *s, const char *stage, int first, int
 {
     s->stage_start = wn_now();
     s->stage_first = first;
+    wn_profile_stage(s->profile, stage);
     report(s, stage, first, n_steps);
 }
 
@@ -330,6 +332,57 @@ enum wan_status wan_session_save_latents(struct wan_session *s, const char *path
     memcpy(w.dim, dim, sizeof dim);
     w.bytes = (size_t)(dim[0] * dim[1] * dim[2] * dim[3]) * sizeof *x;
     return wn_safetensors_write(path, &w, 1, NULL, err);
+}
+
+/* ---- profile ---- */
+
+enum wan_status wan_session_profile(struct wan_session *s)
+{
+    struct wn_err *err = wn_enter(s->model->ctx);
+    if (!s->profile && !(s->profile = wn_profile_new())) return wn_fail_nomem(err, "a profile", 0);
+    wn_job_on_op(s->job, wn_profile_op, s->profile);
+    return WAN_OK;
+}
+
+static enum wan_status need_profile(const struct wan_session *s, struct wn_err *err)
+{
+    if (s->profile) return WAN_OK;
+    return wn_fail(err, WAN_EINVAL, "this session was not measured: call wan_session_profile first");
+}
+
+enum wan_status wan_session_profile_table(struct wan_session *s, char **text)
+{
+    struct wn_device *dev = s->model->ctx->dev;
+    struct wn_err *err = wn_enter(s->model->ctx);
+    struct wn_str t = {0};
+    struct wn_peak peak = {0};
+    *text = NULL;
+    if (need_profile(s, err)) return err->code;
+    wn_profile_stage(s->profile, NULL);
+    if (dev->table->peak && dev->table->peak(dev, &peak, err)) return err->code;
+    if (wn_profile_table(s->profile, &peak, &t)) {
+        wn_str_release(&t);
+        return wn_fail_nomem(err, "a profile", 0);
+    }
+    *text = t.data;
+    return WAN_OK;
+}
+
+enum wan_status wan_session_profile_trace(struct wan_session *s, const char *path)
+{
+    struct wn_err *err = wn_enter(s->model->ctx);
+    struct wn_new_file nf = {0};
+    struct wn_str t = {0};
+    if (need_profile(s, err)) return err->code;
+    if (wn_profile_trace(s->profile, &t)) {
+        wn_fail_nomem(err, "a profile", 0);
+    } else if (!wn_new_file_open(&nf, path, err)) {
+        fwrite(t.data, 1, t.n, nf.f); /* commit looks whether all was written */
+        wn_new_file_commit(&nf, err);
+    }
+    wn_new_file_abort(&nf);
+    wn_str_release(&t);
+    return err->code;
 }
 
 /* ---- output ---- */

@@ -4,6 +4,7 @@
 
 #include "base/digest.h"
 #include "lib/model.h"
+#include "lib/profile.h"
 #include "pipe/image.h"
 #include "pipe/job.h"
 
@@ -16,6 +17,7 @@ struct wan_session {
     struct wn_job *job;
     struct wn_digest noise, context; /* of what came from a seed or file */
     struct wn_state_writer *state;   /* NULL: no state is kept */
+    struct wn_profile *profile;      /* NULL: not measured */
     void (*progress)(void *user, const struct wan_progress *p);
     void *progress_user;
     double start;       /* of the session */
