@@ -51,8 +51,8 @@ double wn_op_flops(enum wn_op op, const void *args)
 
 double wn_peak_flops(const struct wn_peak *peak, enum wn_precision precision)
 {
-    if (precision == WN_PREC_F32 || peak->bf16_flops == 0) return peak->f32_flops;
-    return precision == WN_PREC_F32X ? peak->bf16_flops / 3 : peak->bf16_flops;
+    if (precision == WN_PREC_BF16 && peak->bf16_flops > 0) return peak->bf16_flops;
+    return precision == WN_PREC_F32X ? peak->f32x_flops : peak->f32_flops;
 }
 
 static const struct {

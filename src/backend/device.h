@@ -33,12 +33,12 @@ struct wn_buf {
  * measured. */
 struct wn_peak {
     double f32_flops;  /* vector multiply-adds in float32, from registers */
-    double bf16_flops; /* matrix-unit products, operands in the first cache */
+    double f32x_flops; /* float32-grade products in the way that the device makes them */
+    double bf16_flops; /* products of bf16 on a unit for them, operands in the first cache */
     double read_bytes; /* a second, from main memory */
 };
 
-/* FLOP/s that products of this precision are measured against: the matrix unit where there is one and the
- * precision uses it. F32X takes three of its products for one. 0: not known. */
+/* FLOP/s that products of this precision are measured against; 0: not known. */
 double wn_peak_flops(const struct wn_peak *peak, enum wn_precision precision);
 
 /* Every function returns a status and records a sentence in err. `args` is the operation's argument struct

@@ -561,7 +561,7 @@ static int usage(const char *what)
 {
     fprintf(stderr,
             "wan-check: %s\n"
-            "usage: wan-check [--op NAME] [--device cpu|ref|...] [--isa portable|avx2|amx|...] [--case N] "
+            "usage: wan-check [--op NAME] [--device cpu|ref|...] [--isa portable|avx2|avx512|avx512bf16|amx|...] [--case N] "
             "[--seed S]\n"
             "                 [--bench [--threads N]] [--list] [--verbose]\n",
             what);
@@ -609,7 +609,7 @@ static bool parse(int argc, char **argv)
 
 static bool known_isa(const char *isa)
 {
-    static const char *const known[] = {"portable", "avx2", "avx512", "amx",
+    static const char *const known[] = {"portable", "avx2", "avx512", "avx512bf16", "amx",
                                         "neon",     "cpu",  "gpu",    "cpu-as-gpu"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(isa, known[i])) return true;

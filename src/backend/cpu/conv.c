@@ -171,12 +171,14 @@ static void finish(const struct wn_gemm *g, const float *sums, int64_t ldc, int6
     }
 }
 
-static void prepare(struct wn_gemm *g, uint8_t *kept)
+static enum wan_status prepare(struct wn_gemm *g, uint8_t *kept, struct wn_err *err)
 {
     struct conv *c = (struct conv *)(uintptr_t)g->ctx;
-    if (!wn_has(c->a->b)) return;
+    (void)err;
+    if (!wn_has(c->a->b)) return WAN_OK;
     c->cpu->leaf.to_f32((float *)kept, wn_host(c->a->b), c->a->b.type, c->Co);
     c->bias = (const float *)kept;
+    return WAN_OK;
 }
 
 /* Inputs packed at a time: whole taps where several fit, else an even part of one. */

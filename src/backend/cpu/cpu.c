@@ -220,6 +220,10 @@ static enum wan_status choose_leaves(struct wn_leaf *leaf, const char *isa, stru
 #if defined(WN_HAVE_AVX2)
         [WN_ISA_AVX2] = wn_leaf_avx2,
 #endif
+#if defined(WN_HAVE_AVX512)
+        [WN_ISA_AVX512] = wn_leaf_avx512,
+        [WN_ISA_AVX512BF16] = wn_leaf_avx512bf16,
+#endif
 #if defined(WN_HAVE_AMX)
         [WN_ISA_AMX] = wn_leaf_amx,
 #endif

@@ -36,8 +36,8 @@ static inline uint8_t *wn_cpu_thread_scratch(const struct wn_cpu *cpu, int threa
 enum wan_status wn_cpu_run(struct wn_cpu *cpu, int64_t n_tasks,
                            void (*fn)(void *arg, int64_t task, int thread), void *arg, struct wn_err *err);
 
-/* Bits of the levels this machine has, in the order of wn_cpu_isa_list. */
-enum wn_isa { WN_ISA_PORTABLE, WN_ISA_AVX2, WN_ISA_AMX, WN_ISA_COUNT };
+/* Each level has what those before it have. */
+enum wn_isa { WN_ISA_PORTABLE, WN_ISA_AVX2, WN_ISA_AVX512, WN_ISA_AVX512BF16, WN_ISA_AMX, WN_ISA_COUNT };
 extern const char *const wn_isa_name[WN_ISA_COUNT];
 bool wn_isa_present(enum wn_isa isa);
 
@@ -53,6 +53,10 @@ struct wn_gemm {
                    void *tmp);
     /* One panel: columns [n0, n0 + n), n <= nr, all K. */
     void (*pack_w)(const struct wn_gemm *g, void *dst, int64_t n0, int64_t n, void *tmp);
+    /* Inputs [k0, k0 + k) of the rows from m0 where they lie as leaf->block_rows reads them; one run. NULL:
+     * they do not, or the leaf cannot. Whole tiles are then read from there and only a last part of one is
+     * packed. */
+    void (*rows)(const struct wn_gemm *g, struct wn_leaf_rows *rows, int64_t m0, int64_t k0, int64_t k);
     /* Finished sums of rows [m0, m0 + m) and columns [n0, n0 + n), ldc apart. */
     void (*finish)(const struct wn_gemm *g, const float *c, int64_t ldc, int64_t m0, int64_t m, int64_t n0,
                    int64_t n);
@@ -60,7 +64,8 @@ struct wn_gemm {
 /* `keep` bytes at the start of the shared scratch are the caller's: filled by `prepare` (may be NULL), which
  * is called once the scratch stands and before anything is packed. */
 enum wan_status wn_gemm_run(struct wn_cpu *cpu, struct wn_gemm *g, size_t keep,
-                            void (*prepare)(struct wn_gemm *g, uint8_t *kept), struct wn_err *err);
+                            enum wan_status (*prepare)(struct wn_gemm *g, uint8_t *kept, struct wn_err *err),
+                            struct wn_err *err);
 
 /* The product for a precision with weights of a type. */
 const struct wn_leaf_gemm *wn_leaf_product(const struct wn_leaf *leaf, enum wn_precision precision,

@@ -54,11 +54,21 @@ static void block_task(void *arg, int64_t task, int thread)
     uint8_t *a = wn_cpu_thread_scratch(j->cpu, thread), *tmp = a + j->a_bytes + j->c_bytes;
     float *c = (float *)(a + j->a_bytes);
     const uint8_t *w = j->packed + (size_t)((n0 - j->n0) / leaf->nr) * j->panel_bytes;
+    int n_panels = (int)wn_div_up(n, leaf->nr);
     for (int64_t k0 = 0; k0 < g->K; k0 += j->kc) {
         int64_t k = wn_min64(j->kc, g->K - k0);
-        g->pack_a(g, a, m0, m, k0, k, tmp);
-        leaf->block(wn_round_up(k, leaf->kr), (int)wn_div_up(m, leaf->mr), (int)wn_div_up(n, leaf->nr), a,
-                    w + (size_t)(k0 * leaf->nr) * leaf->w_bytes, j->panel_bytes, c, j->nb, k0 > 0);
+        const uint8_t *from = w + (size_t)(k0 * leaf->nr) * leaf->w_bytes;
+        int64_t done = 0;
+        if (g->rows) {
+            struct wn_leaf_rows rows;
+            done = m / leaf->mr * leaf->mr;
+            g->rows(g, &rows, m0, k0, k);
+            leaf->block_rows(&rows, (int)(done / leaf->mr), n_panels, from, j->panel_bytes, c, j->nb, k0 > 0);
+        }
+        if (done == m) continue;
+        g->pack_a(g, a, m0 + done, m - done, k0, k, tmp);
+        leaf->block(wn_round_up(k, leaf->kr), (int)wn_div_up(m - done, leaf->mr), n_panels, a, from,
+                    j->panel_bytes, c + done * j->nb, j->nb, k0 > 0);
     }
     g->finish(g, c, j->nb, m0, m, n0, n);
 }
@@ -73,7 +83,8 @@ static int64_t chunk_columns(const struct job *j, int n_threads)
 }
 
 enum wan_status wn_gemm_run(struct wn_cpu *cpu, struct wn_gemm *g, size_t keep,
-                            void (*prepare)(struct wn_gemm *, uint8_t *), struct wn_err *err)
+                            enum wan_status (*prepare)(struct wn_gemm *, uint8_t *, struct wn_err *),
+                            struct wn_err *err)
 {
     const struct wn_leaf_gemm *leaf = g->leaf;
     struct job j = {.cpu = cpu, .g = g, .K_pad = wn_round_up(g->K, leaf->kr)};
@@ -82,14 +93,15 @@ enum wan_status wn_gemm_run(struct wn_cpu *cpu, struct wn_gemm *g, size_t keep,
     j.nb = wn_even_block(g->N, leaf->nc, leaf->nr);
     j.m_blocks = wn_div_up(g->M, j.mb);
     j.panel_bytes = wn_size_mul((size_t)j.K_pad, (size_t)leaf->nr * leaf->w_bytes);
-    j.a_bytes = (size_t)wn_round_up((int64_t)((size_t)(j.mb * j.kc) * leaf->a_bytes), WN_ALIGN);
+    int64_t packed_rows = g->rows ? leaf->mr : j.mb;
+    j.a_bytes = (size_t)wn_round_up((int64_t)((size_t)(packed_rows * j.kc) * leaf->a_bytes), WN_ALIGN);
     j.c_bytes = (size_t)wn_round_up(j.mb * j.nb * 4, WN_ALIGN);
     int64_t chunk = wn_min64(chunk_columns(&j, wn_pool_n_threads(cpu->base.pool)), wn_round_up(g->N, j.nb));
     keep = (keep + WN_ALIGN - 1) / WN_ALIGN * WN_ALIGN;
     size_t shared = wn_size_add(keep, wn_size_mul(j.panel_bytes, (size_t)(chunk / leaf->nr)));
     enum wan_status st = wn_cpu_scratch(cpu, shared, j.a_bytes + j.c_bytes + g->tmp_bytes, err);
     if (st) return st;
-    if (prepare) prepare(g, cpu->scratch);
+    if (prepare && (st = prepare(g, cpu->scratch, err))) return st;
     j.packed = cpu->scratch + keep;
     for (j.n0 = 0; j.n0 < g->N && !st; j.n0 += chunk) {
         j.n1 = wn_min64(j.n0 + chunk, g->N);

@@ -14,7 +14,7 @@
 #endif
 #endif
 
-const char *const wn_isa_name[WN_ISA_COUNT] = {"portable", "avx2", "amx"};
+const char *const wn_isa_name[WN_ISA_COUNT] = {"portable", "avx2", "avx512", "avx512bf16", "amx"};
 
 static bool present[WN_ISA_COUNT];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -27,7 +27,7 @@ static uint64_t xcr0(void)
     return (uint64_t)hi << 32 | lo;
 }
 
-#if defined(WN_HAVE_AMX) && !defined(WN_AMX_EMULATION)
+#if defined(WN_HAVE_AMX) && !defined(WN_ISA_EMULATION)
 /* Linux gives a process tile registers only on request; all its threads have the permission then. */
 static bool request_tiles(void)
 {
@@ -38,9 +38,7 @@ static bool request_tiles(void)
     return false;
 #endif
 }
-#endif
 
-#if defined(WN_HAVE_AMX) && !defined(WN_AMX_EMULATION)
 /* The tiles that leaf_amx.c configures: palette 1 with 8 of 16 rows x 64 bytes, and products as large. */
 static bool tiles_fit(void)
 {
@@ -54,9 +52,26 @@ static bool tiles_fit(void)
 }
 #endif
 
+#if defined(WN_HAVE_AVX512) && !defined(WN_ISA_EMULATION)
+/* Registers b of leaf 7 and a of its sub-leaf 1. */
+static bool has_avx512(unsigned b)
+{
+    enum { XSAVE_AVX512 = 0xe6, F = 1 << 16, DQ = 1 << 17, BW = 1 << 30 };
+    const unsigned VL = 1u << 31, all = F | DQ | BW | VL;
+    return (b & all) == all && (xcr0() & XSAVE_AVX512) == XSAVE_AVX512;
+}
+
+static bool has_avx512bf16(void)
+{
+    enum { BF16 = 1 << 5 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & BF16);
+}
+#endif
+
 static void detect(void)
 {
-    enum { XSAVE_AVX = 0x6, XSAVE_TILES = 0x60000 };
+    enum { XSAVE_AVX = 0x6 };
     unsigned a, b, c, d;
     present[WN_ISA_PORTABLE] = true;
     if (!__get_cpuid_count(1, 0, &a, &b, &c, &d)) return;
@@ -64,12 +79,16 @@ static void detect(void)
     if (!osxsave || !avx || (xcr0() & XSAVE_AVX) != XSAVE_AVX) return;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
     present[WN_ISA_AVX2] = b & bit_AVX2;
-#if defined(WN_AMX_EMULATION)
-    present[WN_ISA_AMX] = present[WN_ISA_AVX2];
-#elif defined(WN_HAVE_AMX)
-    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
-    present[WN_ISA_AMX] = present[WN_ISA_AVX2] && (d & AMX_BF16) && (d & AMX_TILE) &&
+#if defined(WN_ISA_EMULATION)
+    for (int i = WN_ISA_AVX512; i < WN_ISA_COUNT; i++) present[i] = present[WN_ISA_AVX2];
+#elif defined(WN_HAVE_AVX512)
+    present[WN_ISA_AVX512] = present[WN_ISA_AVX2] && has_avx512(b);
+    present[WN_ISA_AVX512BF16] = present[WN_ISA_AVX512] && has_avx512bf16();
+#if defined(WN_HAVE_AMX)
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, XSAVE_TILES = 0x60000 };
+    present[WN_ISA_AMX] = present[WN_ISA_AVX512BF16] && (d & AMX_BF16) && (d & AMX_TILE) &&
                           (xcr0() & XSAVE_TILES) == XSAVE_TILES && tiles_fit() && request_tiles();
+#endif
 #endif
 }
 #else

@@ -20,6 +20,17 @@
 /* Limits that let drivers keep small arrays on the stack. */
 enum { WN_LEAF_MAX_MR = 32, WN_LEAF_MAX_NR = 32, WN_LEAF_MAX_KR = 32 };
 
+/* Rows of A that are read where they lie, in bf16 (its parts in planes of their own): row i of the first run
+ * begins at hi + i * row bytes, other runs run[r] bytes later. The sum is over n_runs runs of k inputs, a
+ * multiple of kr. All rows of a tile are read. */
+struct wn_leaf_rows {
+    const uint16_t *hi;
+    ptrdiff_t lo, row; /* bytes from an element to its low part, and to the same element of the next row */
+    int n_runs;
+    const ptrdiff_t *run;
+    int64_t k;
+};
+
 struct wn_leaf_gemm {
     int mr, nr, kr;          /* tile rows, panel columns, granule of k */
     int mc, nc, kc;          /* block of C and run of k that suit the caches; kc is a multiple of kr */
@@ -31,6 +42,15 @@ struct wn_leaf_gemm {
     void (*pack_w)(void *dst, const void *const *row, int n_rows, enum wn_dtype type, int64_t k);
     /* Pack a panel from W^T: k rows, `stride` bytes apart, of n <= nr contiguous elements, F32 or BF16. */
     void (*pack_kn)(void *dst, const void *src, size_t stride, int n, enum wn_dtype type, int64_t k);
+
+    /* The following two are NULL where the leaf knows A only as packed. */
+
+    /* c (+)= a w^T as below, with rows of a where they lie; w begins at the first run. */
+    void (*block_rows)(const struct wn_leaf_rows *a, int m_tiles, int n_panels, const void *w,
+                       size_t w_stride, float *c, int64_t ldc, bool accumulate);
+    /* n elements of F32 or BF16 as the parts that block_rows reads; lo is not written where a has one part.
+     */
+    void (*split)(uint16_t *hi, uint16_t *lo, const void *src, enum wn_dtype type, int64_t n);
 
     /* c[m_tiles * mr, n_panels * nr] (+)= a w^T over k (a multiple of kr). Tiles of a follow each other,
      * panels of w are w_stride bytes apart. */
@@ -61,6 +81,9 @@ enum wn_leaf_product { WN_LEAF_F32, WN_LEAF_BF16, WN_LEAF_F32X, WN_LEAF_F32X_W1,
 
 struct wn_leaf {
     const char *isa;
+    const struct wn_rows *rows; /* rows.h */
+    /* Loops that show what the arithmetic units can do (peak.h); NULL: no bf16 products. */
+    double (*peak_f32)(int64_t rounds, float *sink), (*peak_bf16)(int64_t rounds, float *sink);
     struct wn_leaf_gemm gemm[WN_LEAF_PRODUCTS];
 
     /* c[i, j] += sum_k a[i, k] w[j, k]; m and n small, all rows contiguous f32 at any 4-byte alignment. For
@@ -77,8 +100,11 @@ struct wn_leaf {
 };
 
 void wn_leaf_portable(struct wn_leaf *leaf);
-void wn_leaf_avx2(struct wn_leaf *leaf); /* AVX2, FMA and F16C */
-void wn_leaf_amx(struct wn_leaf *leaf);  /* AMX-TILE and AMX-BF16, beside what avx2 needs */
+/* Each fills what it does faster than the level before it. */
+void wn_leaf_avx2(struct wn_leaf *leaf);       /* AVX2, FMA and F16C */
+void wn_leaf_avx512(struct wn_leaf *leaf);     /* AVX-512 F, BW, DQ and VL */
+void wn_leaf_avx512bf16(struct wn_leaf *leaf); /* AVX512_BF16 */
+void wn_leaf_amx(struct wn_leaf *leaf);        /* AMX-TILE and AMX-BF16 */
 
 /* Values of the two fp8 formats: [0] E4M3, [1] E5M2. Filled before any leaf runs. */
 extern float wn_leaf_f8[2][256];

@@ -6,10 +6,13 @@
  * Both operands are packed in steps of 32 inputs:
  *   a: for each part (hi, lo), two tiles of 16 rows x 32 inputs;
  *   w: for each part, two tiles of 16 input pairs x 16 columns, the two inputs of a pair side by side.
+ * Tiles of a are also loaded from rows that lie elsewhere (block_rows): packing costs a good part of the
+ * time that the products take.
  */
-#include "backend/cpu/leaf_x86.h"
+#include "backend/cpu/peak.h"
+#include "backend/cpu/vector_512.h"
 
-#if defined(WN_AMX_EMULATION)
+#if defined(WN_ISA_EMULATION)
 #include "backend/cpu/amx_emulation.h"
 #else
 /* All eight tiles 16 rows of 64 bytes. */
@@ -29,44 +32,67 @@ static const struct {
 
 enum { MR = 32, NR = 32, STEP = 32, TILE_BYTES = 1024, PAIR_BYTES = 2 * TILE_BYTES };
 
-/* 16 floats as 16 bf16 values in memory order. */
-WN_INLINE void store_bf16(uint16_t *dst, v8f v0, v8f v1)
-{
-    v8h h0 = __builtin_convertvector(v8_narrow_bf16(v0), v8h),
-        h1 = __builtin_convertvector(v8_narrow_bf16(v1), v8h);
-    memcpy(dst, &h0, sizeof h0);
-    memcpy(dst + 8, &h1, sizeof h1);
-}
+/* ---- packing ---- */
 
 /* What bf16 rounding took off; 0 where that is not finite, so that an infinite x stays infinite. */
-WN_INLINE v8f low_part(v8f x)
+WN_INLINE vf low_part(vf x)
 {
-    v8f low = x - v8_round_bf16(x);
-    return (v8f)((v8i)low & (((v8i)low & 0x7f800000) != 0x7f800000));
+    vf low = x - v_round_bf16(x);
+    return (vf)((vi)low & (((vi)low & 0x7f800000) != 0x7f800000));
 }
 
-/* n <= 32 elements of a row, zeros after them; src NULL: zeros. lo may be NULL. */
-static inline void split_row(uint16_t *hi, uint16_t *lo, const void *src, enum wn_dtype type, int64_t n)
+/* Up to 16 elements; without `lo` only their high parts. */
+WN_INLINE void split_16(uint16_t *hi, uint16_t *lo, const char *src, enum wn_dtype type, int64_t n)
 {
-    float x[STEP];
-    if (!src || type == WN_BF16) {
-        memset(hi, 0, STEP * sizeof *hi);
-        if (src) memcpy(hi, src, (size_t)n * sizeof *hi);
-        if (lo) memset(lo, 0, STEP * sizeof *lo);
+    vf x = load_any(src, type, n);
+    v_store_bf16(hi, x);
+    if (lo) v_store_bf16(lo, low_part(x));
+}
+
+/* n elements of a row. */
+WN_INLINE void split(uint16_t *hi, uint16_t *lo, const void *src, enum wn_dtype type, int64_t n)
+{
+    const size_t size = wn_dtype_size(type);
+    if (type == WN_BF16) { /* nothing is rounded off */
+        memcpy(hi, src, (size_t)n * sizeof *hi);
+        if (lo) memset(lo, 0, (size_t)n * sizeof *lo);
         return;
     }
-    if (n < STEP) memset(x, 0, sizeof x);
-    row_to_f32(x, src, type, n);
-    for (int i = 0; i < STEP; i += 16) {
-        v8f v0 = v8_load(x + i), v1 = v8_load(x + i + 8);
-        store_bf16(hi + i, v0, v1);
-        if (lo) store_bf16(lo + i, low_part(v0), low_part(v1));
-    }
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        split_16(hi + i, lo ? lo + i : NULL, (const char *)src + (size_t)i * size, type, 16);
+    if (i == n) return;
+    uint16_t last[2][16];
+    split_16(last[0], last[1], (const char *)src + (size_t)i * size, type, n - i);
+    memcpy(hi + i, last[0], (size_t)(n - i) * sizeof *hi);
+    if (lo) memcpy(lo + i, last[1], (size_t)(n - i) * sizeof *lo);
 }
 
-static const void *row_at(const void *row, enum wn_dtype type, int64_t k)
+static void split_1(uint16_t *hi, uint16_t *lo, const void *src, enum wn_dtype type, int64_t n)
 {
-    return row ? (const char *)row + (size_t)k * wn_dtype_size(type) : NULL;
+    (void)lo;
+    split(hi, NULL, src, type, n);
+}
+
+static void split_2(uint16_t *hi, uint16_t *lo, const void *src, enum wn_dtype type, int64_t n)
+{
+    split(hi, lo, src, type, n);
+}
+
+/* Inputs [p, p + n) of a row, n <= 32, and zeros after them; row NULL: zeros. */
+WN_INLINE void split_step(uint16_t *hi, uint16_t *lo, const char *row, enum wn_dtype type, int64_t p,
+                          int64_t n)
+{
+    if (!row || n < STEP) {
+        memset(hi, 0, STEP * sizeof *hi);
+        if (lo) memset(lo, 0, STEP * sizeof *lo);
+    }
+    if (!row) return;
+    const char *src = row + (size_t)p * wn_dtype_size(type);
+    if (n == STEP)
+        split(hi, lo, src, type, STEP);
+    else
+        split(hi, lo, src, type, n);
 }
 
 WN_INLINE void pack_a(uint8_t *dst, const void *const *row, int n_rows, enum wn_dtype type, int64_t k,
@@ -75,7 +101,7 @@ WN_INLINE void pack_a(uint8_t *dst, const void *const *row, int n_rows, enum wn_
     for (int64_t p = 0; p < k; p += STEP, dst += parts * PAIR_BYTES)
         for (int i = 0; i < MR; i++) {
             uint16_t *hi = (uint16_t *)dst + i * STEP, *lo = parts == 2 ? hi + MR * STEP : NULL;
-            split_row(hi, lo, i < n_rows ? row_at(row[i], type, p) : NULL, type, wn_left(k, p, STEP));
+            split_step(hi, lo, i < n_rows ? row[i] : NULL, type, p, wn_left(k, p, STEP));
         }
 }
 
@@ -92,47 +118,40 @@ static void pack_a_2(void *dst, const void *const *row, int n_rows, enum wn_dtyp
 /* 16 rows of 16 input pairs become 16 pairs of 16 columns. */
 static void turn_tile(uint8_t *dst, uint16_t src[16][STEP])
 {
-    for (int i = 0; i < 16; i += 8)
-        for (int j = 0; j < 16; j += 8) {
-            __m256 r[8];
-            for (int u = 0; u < 8; u++)
-                r[u] = _mm256_loadu_ps((const float *)(const void *)&src[i + u][2 * j]);
-            transpose_8(r);
-            for (int u = 0; u < 8; u++) _mm256_storeu_ps((float *)(void *)(dst + (j + u) * 64 + i * 4), r[u]);
-        }
+    vf r[16];
+    for (int i = 0; i < 16; i++) r[i] = v_load(src[i]);
+    transpose_16(r);
+    for (int i = 0; i < 16; i++) v_store(dst + i * 64, r[i]);
 }
 
 WN_INLINE void pack_w(uint8_t *dst, const void *const *row, int n_rows, enum wn_dtype type, int64_t k,
                       int parts)
 {
     uint16_t hi[16][STEP], lo[16][STEP];
-    for (int64_t p = 0; p < k; p += STEP, dst += parts * PAIR_BYTES)
-        for (int half = 0; half < 2; half++) {
+    for (int half = 0; half < 2; half++) /* rows of a file, each read in the order of its inputs */
+        for (int64_t p = 0; p < k; p += STEP) {
+            uint8_t *to = dst + p / STEP * parts * PAIR_BYTES + half * TILE_BYTES;
             for (int i = 0; i < 16; i++) {
                 int r = half * 16 + i;
-                split_row(hi[i], parts == 2 ? lo[i] : NULL, r < n_rows ? row_at(row[r], type, p) : NULL, type,
-                          wn_left(k, p, STEP));
+                split_step(hi[i], parts == 2 ? lo[i] : NULL, r < n_rows ? row[r] : NULL, type, p,
+                           wn_left(k, p, STEP));
             }
-            turn_tile(dst + half * TILE_BYTES, hi);
-            if (parts == 2) turn_tile(dst + PAIR_BYTES + half * TILE_BYTES, lo);
+            turn_tile(to, hi);
+            if (parts == 2) turn_tile(to + PAIR_BYTES, lo);
         }
 }
 
 static void pack_w_1(void *dst, const void *const *row, int n_rows, enum wn_dtype type, int64_t k)
 {
-    pack_w(dst, row, n_rows, type, k, 1);
+    if (type == WN_BF16)
+        pack_w(dst, row, n_rows, WN_BF16, k, 1);
+    else
+        pack_w(dst, row, n_rows, type, k, 1);
 }
 
 static void pack_w_2(void *dst, const void *const *row, int n_rows, enum wn_dtype type, int64_t k)
 {
     pack_w(dst, row, n_rows, type, k, 2);
-}
-
-/* Two neighbouring inputs of 8 columns, side by side. */
-WN_INLINE void store_pairs(uint8_t *dst, v8f even, v8f odd)
-{
-    v8u pairs = v8_narrow_bf16(even) | v8_narrow_bf16(odd) << 16;
-    memcpy(dst, &pairs, sizeof pairs);
 }
 
 WN_INLINE void pack_kn(uint8_t *dst, const char *src, size_t stride, int n, enum wn_dtype type, int64_t k,
@@ -141,14 +160,16 @@ WN_INLINE void pack_kn(uint8_t *dst, const char *src, size_t stride, int n, enum
     const size_t size = type == WN_BF16 ? 2 : 4;
     for (int64_t p = 0; p < (k + STEP - 1) / STEP * STEP; p += 2) {
         uint8_t *to = dst + p / STEP * parts * PAIR_BYTES + p % STEP / 2 * 64;
-        for (int c = 0; c < NR; c += 8) {
-            int left = n - c < 8 ? n - c : 8;
+        for (int c = 0; c < NR; c += 16) {
+            int left = n - c < 16 ? n - c : 16;
             const char *at = src + (size_t)p * stride + (size_t)c * size;
-            v8f even = left > 0 && p < k ? v8_load_n(at, type, left) : v8_set(0);
-            v8f odd = left > 0 && p + 1 < k ? v8_load_n(at + stride, type, left) : v8_set(0);
-            uint8_t *pair = to + c / 16 * TILE_BYTES + c % 16 * 4;
-            store_pairs(pair, even, odd);
-            if (parts == 2) store_pairs(pair + PAIR_BYTES, low_part(even), low_part(odd));
+            vf even = left > 0 && p < k ? v_load_n(at, type, left) : v_set(0);
+            vf odd = left > 0 && p + 1 < k ? v_load_n(at + stride, type, left) : v_set(0);
+            uint8_t *pair = to + c / 16 * TILE_BYTES;
+            v_store(pair, (vf)(v_narrow_bf16(even) | v_narrow_bf16(odd) << 16));
+            if (parts == 2)
+                v_store(pair + PAIR_BYTES,
+                        (vf)(v_narrow_bf16(low_part(even)) | v_narrow_bf16(low_part(odd)) << 16));
         }
     }
 }
@@ -163,6 +184,14 @@ static void pack_kn_2(void *dst, const void *src, size_t stride, int n, enum wn_
     pack_kn(dst, src, stride, n, type, k, 2);
 }
 
+/* ---- products ---- */
+
+/* Tiles of a, packed or not: bytes from a row to the next, from a step of 32 inputs to the next, and from
+ * high to low parts. */
+struct a_form {
+    int64_t row, step, lo;
+};
+
 /* Tiles 0..3: sums; 4, 5: rows of a; 6, 7: columns of w. */
 #define DOT_FOUR()         \
     do {                   \
@@ -172,10 +201,10 @@ static void pack_kn_2(void *dst, const void *src, size_t stride, int n, enum wn_
         TILE_DOT(3, 5, 7); \
     } while (0)
 
-#define LOAD_A(src)                           \
-    do {                                      \
-        TILE_LOAD(4, src, 64);                \
-        TILE_LOAD(5, (src) + TILE_BYTES, 64); \
+#define LOAD_A(src)                                    \
+    do {                                               \
+        TILE_LOAD(4, src, form.row);                   \
+        TILE_LOAD(5, (src) + 16 * form.row, form.row); \
     } while (0)
 
 #define LOAD_W(src)                           \
@@ -184,8 +213,8 @@ static void pack_kn_2(void *dst, const void *src, size_t stride, int n, enum wn_
         TILE_LOAD(7, (src) + TILE_BYTES, 64); \
     } while (0)
 
-WN_INLINE void kernel(int64_t k, const uint8_t *a, const uint8_t *w, float *c, int64_t ldc, bool accumulate,
-                      int a_parts, int w_parts)
+WN_INLINE void kernel(int64_t k, int n_runs, const ptrdiff_t *run, const uint8_t *a, struct a_form form,
+                      const uint8_t *w, float *c, int64_t ldc, bool accumulate, int a_parts, int w_parts)
 {
     float *c1 = c + 16 * ldc;
     const size_t stride = (size_t)ldc * sizeof *c;
@@ -200,17 +229,20 @@ WN_INLINE void kernel(int64_t k, const uint8_t *a, const uint8_t *w, float *c, i
         TILE_ZERO(2);
         TILE_ZERO(3);
     }
-    for (; k > 0; k -= STEP, a += a_parts * PAIR_BYTES, w += w_parts * PAIR_BYTES) {
-        LOAD_A(a);
-        if (w_parts == 2) {
-            LOAD_W(w + PAIR_BYTES);
+    for (int r = 0; r < n_runs; r++) {
+        const uint8_t *at = a + run[r];
+        for (int64_t left = k; left > 0; left -= STEP, at += form.step, w += w_parts * PAIR_BYTES) {
+            LOAD_A(at);
+            if (w_parts == 2) {
+                LOAD_W(w + PAIR_BYTES);
+                DOT_FOUR();
+            }
+            LOAD_W(w);
             DOT_FOUR();
-        }
-        LOAD_W(w);
-        DOT_FOUR();
-        if (a_parts == 2) {
-            LOAD_A(a + PAIR_BYTES);
-            DOT_FOUR();
+            if (a_parts == 2) {
+                LOAD_A(at + form.lo);
+                DOT_FOUR();
+            }
         }
     }
     TILE_STORE(0, c, stride);
@@ -222,36 +254,49 @@ WN_INLINE void kernel(int64_t k, const uint8_t *a, const uint8_t *w, float *c, i
 WN_INLINE void block(int64_t k, int m_tiles, int n_panels, const uint8_t *a, const uint8_t *w,
                      size_t w_stride, float *c, int64_t ldc, bool accumulate, int a_parts, int w_parts)
 {
+    static const ptrdiff_t start = 0;
+    const struct a_form form = {64, a_parts * PAIR_BYTES, PAIR_BYTES};
     TILES_BEGIN();
     for (int j = 0; j < n_panels; j++)
         for (int i = 0; i < m_tiles; i++)
-            kernel(k, a + i * (k / STEP) * a_parts * PAIR_BYTES, w + (size_t)j * w_stride,
+            kernel(k, 1, &start, a + i * (k / STEP) * form.step, form, w + (size_t)j * w_stride,
                    c + i * MR * ldc + j * NR, ldc, accumulate, a_parts, w_parts);
     TILES_END();
 }
 
-static void block_11(int64_t k, int m_tiles, int n_panels, const void *a, const void *w, size_t w_stride,
-                     float *c, int64_t ldc, bool accumulate)
+WN_INLINE void block_rows(const struct wn_leaf_rows *a, int m_tiles, int n_panels, const uint8_t *w,
+                          size_t w_stride, float *c, int64_t ldc, bool accumulate, int a_parts, int w_parts)
 {
-    block(k, m_tiles, n_panels, a, w, w_stride, c, ldc, accumulate, 1, 1);
+    const struct a_form form = {a->row, STEP * sizeof *a->hi, a->lo};
+    TILES_BEGIN();
+    for (int j = 0; j < n_panels; j++)
+        for (int i = 0; i < m_tiles; i++)
+            kernel(a->k, a->n_runs, a->run, (const uint8_t *)a->hi + i * MR * a->row, form,
+                   w + (size_t)j * w_stride, c + i * MR * ldc + j * NR, ldc, accumulate, a_parts, w_parts);
+    TILES_END();
 }
 
-static void block_21(int64_t k, int m_tiles, int n_panels, const void *a, const void *w, size_t w_stride,
-                     float *c, int64_t ldc, bool accumulate)
-{
-    block(k, m_tiles, n_panels, a, w, w_stride, c, ldc, accumulate, 2, 1);
-}
-
-static void block_22(int64_t k, int m_tiles, int n_panels, const void *a, const void *w, size_t w_stride,
-                     float *c, int64_t ldc, bool accumulate)
-{
-    block(k, m_tiles, n_panels, a, w, w_stride, c, ldc, accumulate, 2, 2);
-}
+/* The functions of a product with A of A_PARTS and W of W_PARTS. */
+#define PRODUCT(A_PARTS, W_PARTS)                                                                            \
+    static void block_##A_PARTS##W_PARTS(int64_t k, int m_tiles, int n_panels, const void *a, const void *w, \
+                                         size_t w_stride, float *c, int64_t ldc, bool accumulate)            \
+    {                                                                                                        \
+        block(k, m_tiles, n_panels, a, w, w_stride, c, ldc, accumulate, A_PARTS, W_PARTS);                   \
+    }                                                                                                        \
+    static void rows_##A_PARTS##W_PARTS(const struct wn_leaf_rows *a, int m_tiles, int n_panels,             \
+                                        const void *w, size_t w_stride, float *c, int64_t ldc,               \
+                                        bool accumulate)                                                     \
+    {                                                                                                        \
+        block_rows(a, m_tiles, n_panels, w, w_stride, c, ldc, accumulate, A_PARTS, W_PARTS);                 \
+    }
+PRODUCT(1, 1)
+PRODUCT(2, 1)
+PRODUCT(2, 2)
 
 void wn_leaf_amx(struct wn_leaf *leaf)
 {
-    /* A block of a (256 KB a part) and the sums (512 KB) fit the second-level cache of machines with AMX, 2
-     * MB. */
+    /* A panel of w over a run (32 KB) stays in the first-level cache; a block of a (256 KB a part) and the
+     * sums (512 KB) fit the second level of machines with AMX, 2 MB. */
     const struct wn_leaf_gemm bf16 = {.mr = MR,
                                       .nr = NR,
                                       .kr = STEP,
@@ -263,15 +308,22 @@ void wn_leaf_amx(struct wn_leaf *leaf)
                                       .pack_a = pack_a_1,
                                       .pack_w = pack_w_1,
                                       .pack_kn = pack_kn_1,
+                                      .block_rows = rows_11,
+                                      .split = split_1,
                                       .block = block_11};
     struct wn_leaf_gemm f32x = bf16, f32x_w1 = bf16;
+    f32x.kc = 256;
     f32x.a_bytes = f32x_w1.a_bytes = f32x.w_bytes = 4;
     f32x.pack_a = f32x_w1.pack_a = pack_a_2;
+    f32x.split = f32x_w1.split = split_2;
     f32x.pack_w = pack_w_2;
     f32x.pack_kn = pack_kn_2;
     f32x.block = block_22;
+    f32x.block_rows = rows_22;
     f32x_w1.block = block_21;
+    f32x_w1.block_rows = rows_21;
     leaf->isa = "amx";
+    leaf->peak_bf16 = wn_peak_bf16_amx;
     leaf->gemm[WN_LEAF_BF16] = bf16;
     leaf->gemm[WN_LEAF_F32X] = f32x;
     leaf->gemm[WN_LEAF_F32X_W1] = f32x_w1;

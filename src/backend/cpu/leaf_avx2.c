@@ -1,5 +1,7 @@
 /* AVX2, FMA and F16C: 256-bit vectors, sixteen registers. */
 #include "backend/cpu/leaf_x86.h"
+#include "backend/cpu/peak.h"
+#include "backend/cpu/rows.h"
 
 /* 6 x 16 sums fill twelve registers, leaving two for a row of w and one or two for a's broadcasts. */
 enum { MR = 6, NR = 16 };
@@ -12,8 +14,8 @@ WN_INLINE void pack_columns(float *dst, const char *const *src, int rows, enum w
     const __m256i six = _mm256_setr_epi32(-1, -1, -1, -1, -1, -1, 0, 0);
     __m256 r[8];
     for (int i = 0; i < 8; i++) {
-        v8f v = i < n_src ? v8_load_n(src[i], type, left) : v8_set(0);
-        r[i] = (__m256)(round ? v8_round_bf16(v) : v);
+        vf v = i < n_src ? v_load_n(src[i], type, left) : v_set(0);
+        r[i] = (__m256)(round ? v_round_bf16(v) : v);
     }
     transpose_8(r);
     for (int j = 0; j < 8; j++) {
@@ -112,9 +114,9 @@ WN_INLINE void pack_kn(float *dst, const char *src, size_t stride, int n, enum w
     const size_t half = type == WN_BF16 ? 16 : 32;
     const int n0 = n < 8 ? n : 8, n1 = n - n0;
     for (int64_t p = 0; p < k; p++, dst += NR, src += stride) {
-        v8f v0 = v8_load_n(src, type, n0), v1 = n1 ? v8_load_n(src + half, type, n1) : v8_set(0);
-        v8_store(dst, round ? v8_round_bf16(v0) : v0);
-        v8_store(dst + 8, round ? v8_round_bf16(v1) : v1);
+        vf v0 = v_load_n(src, type, n0), v1 = n1 ? v_load_n(src + half, type, n1) : v_set(0);
+        v_store(dst, round ? v_round_bf16(v0) : v0);
+        v_store(dst + 8, round ? v_round_bf16(v1) : v1);
     }
 }
 
@@ -172,7 +174,7 @@ static void block(int64_t k, int m_tiles, int n_panels, const void *a, const voi
 
 /* One row of a against four rows of w, and three rows of a against them: the sums are named as in `kernel`.
  */
-#define DOT_ZERO(i) v8f s##i##0 = v8_set(0), s##i##1 = s##i##0, s##i##2 = s##i##0, s##i##3 = s##i##0;
+#define DOT_ZERO(i) vf s##i##0 = v_set(0), s##i##1 = s##i##0, s##i##2 = s##i##0, s##i##3 = s##i##0;
 #define DOT_STEP(i, load)              \
     x = load(a + i * lda + p);         \
     s##i##0 = WN_MADD(x, y0, s##i##0); \
@@ -180,13 +182,13 @@ static void block(int64_t k, int m_tiles, int n_panels, const void *a, const voi
     s##i##2 = WN_MADD(x, y2, s##i##2); \
     s##i##3 = WN_MADD(x, y3, s##i##3);
 #define DOT_W(load) \
-    v8f y0 = load(w + p), y1 = load(w + ldw + p), y2 = load(w + 2 * ldw + p), y3 = load(w + 3 * ldw + p), x;
-#define DOT_SUM(i)                     \
-    c[i * ldc] += v8_sum(s##i##0);     \
-    c[i * ldc + 1] += v8_sum(s##i##1); \
-    c[i * ldc + 2] += v8_sum(s##i##2); \
-    c[i * ldc + 3] += v8_sum(s##i##3);
-#define LOAD_REST(p) v8_load_n(p, WN_F32, k & 7)
+    vf y0 = load(w + p), y1 = load(w + ldw + p), y2 = load(w + 2 * ldw + p), y3 = load(w + 3 * ldw + p), x;
+#define DOT_SUM(i)                    \
+    c[i * ldc] += v_sum(s##i##0);     \
+    c[i * ldc + 1] += v_sum(s##i##1); \
+    c[i * ldc + 2] += v_sum(s##i##2); \
+    c[i * ldc + 3] += v_sum(s##i##3);
+#define LOAD_REST(p) v_load_n(p, WN_F32, k & 7)
 
 static void dot_3x4(int64_t k, const float *a, int64_t lda, const float *w, int64_t ldw, float *c,
                     int64_t ldc)
@@ -196,10 +198,10 @@ static void dot_3x4(int64_t k, const float *a, int64_t lda, const float *w, int6
     DOT_ZERO(2)
     int64_t p = 0;
     for (; p + 8 <= k; p += 8) {
-        DOT_W(v8_load)
-        DOT_STEP(0, v8_load)
-        DOT_STEP(1, v8_load)
-        DOT_STEP(2, v8_load)
+        DOT_W(v_load)
+        DOT_STEP(0, v_load)
+        DOT_STEP(1, v_load)
+        DOT_STEP(2, v_load)
     }
     if (p < k) {
         DOT_W(LOAD_REST)
@@ -218,8 +220,8 @@ static void dot_1x4(int64_t k, const float *a, int64_t lda, const float *w, int6
     DOT_ZERO(0)
     int64_t p = 0;
     for (; p + 8 <= k; p += 8) {
-        DOT_W(v8_load)
-        DOT_STEP(0, v8_load)
+        DOT_W(v_load)
+        DOT_STEP(0, v_load)
     }
     if (p < k) {
         DOT_W(LOAD_REST)
@@ -230,11 +232,11 @@ static void dot_1x4(int64_t k, const float *a, int64_t lda, const float *w, int6
 
 static float dot_1x1(int64_t k, const float *a, const float *w)
 {
-    v8f sum = v8_set(0);
+    vf sum = v_set(0);
     int64_t p = 0;
-    for (; p + 8 <= k; p += 8) sum = WN_MADD(v8_load(a + p), v8_load(w + p), sum);
+    for (; p + 8 <= k; p += 8) sum = WN_MADD(v_load(a + p), v_load(w + p), sum);
     if (p < k) sum = WN_MADD(LOAD_REST(a + p), LOAD_REST(w + p), sum);
-    return v8_sum(sum);
+    return v_sum(sum);
 }
 
 static void dot(int64_t k, const float *a, int64_t lda, int m, const float *w, int64_t ldw, int n, float *c,
@@ -280,6 +282,8 @@ void wn_leaf_avx2(struct wn_leaf *leaf)
                                      .pack_kn = pack_kn_f32,
                                      .block = block};
     *leaf = (struct wn_leaf){.isa = "avx2",
+                             .rows = &wn_rows_avx2,
+                             .peak_f32 = wn_peak_f32_avx2,
                              .dot = dot,
                              .to_f32 = to_f32,
                              .round_bf16 = row_round_bf16,

@@ -1,5 +1,7 @@
 /* The lowest level: any machine, in the compilers' vector types (SSE2 and NEON do well with them). */
 #include "backend/cpu/leaf_row.h"
+#include "backend/cpu/peak.h"
+#include "backend/cpu/rows.h"
 
 enum { MR = 4, NR = 8 };
 
@@ -49,8 +51,8 @@ static void pack_kn(float *dst, const char *src, size_t stride, int n, enum wn_d
                     bool round)
 {
     for (int64_t p = 0; p < k; p++, dst += NR, src += stride) {
-        v8f v = v8_load_n(src, type, n);
-        v8_store(dst, round ? v8_round_bf16(v) : v);
+        vf v = v_load_n(src, type, n);
+        v_store(dst, round ? v_round_bf16(v) : v);
     }
 }
 
@@ -66,14 +68,14 @@ static void pack_kn_bf16(void *dst, const void *src, size_t stride, int n, enum 
 
 static void kernel(int64_t k, const float *a, const float *w, float *c, int64_t ldc, bool accumulate)
 {
-    v8f acc[MR] = {v8_set(0), v8_set(0), v8_set(0), v8_set(0)};
+    vf acc[MR] = {v_set(0), v_set(0), v_set(0), v_set(0)};
     for (int64_t p = 0; p < k; p++, a += MR, w += NR) {
-        v8f b = v8_load(w);
+        vf b = v_load(w);
         for (int i = 0; i < MR; i++) acc[i] += a[i] * b;
     }
     for (int i = 0; i < MR; i++) {
-        if (accumulate) acc[i] += v8_load(c + i * ldc);
-        v8_store(c + i * ldc, acc[i]);
+        if (accumulate) acc[i] += v_load(c + i * ldc);
+        v_store(c + i * ldc, acc[i]);
     }
 }
 
@@ -92,15 +94,15 @@ static void dot(int64_t k, const float *a, int64_t lda, int m, const float *w, i
     for (int i = 0; i < m; i++)
         for (int j = 0; j < n; j++) {
             const float *x = a + i * lda, *y = w + j * ldw;
-            v8f acc[2] = {v8_set(0), v8_set(0)};
+            vf acc[2] = {v_set(0), v_set(0)};
             int64_t p = 0;
             for (; p + 16 <= k; p += 16)
-                for (int u = 0; u < 2; u++) acc[u] += v8_load(x + p + 8 * u) * v8_load(y + p + 8 * u);
+                for (int u = 0; u < 2; u++) acc[u] += v_load(x + p + 8 * u) * v_load(y + p + 8 * u);
             for (; p < k; p += 8) {
                 int64_t left = wn_left(k, p, 8);
-                acc[0] += v8_load_n(x + p, WN_F32, left) * v8_load_n(y + p, WN_F32, left);
+                acc[0] += v_load_n(x + p, WN_F32, left) * v_load_n(y + p, WN_F32, left);
             }
-            c[i * ldc + j] += v8_sum(acc[0] + acc[1]);
+            c[i * ldc + j] += v_sum(acc[0] + acc[1]);
         }
 }
 
@@ -124,6 +126,8 @@ void wn_leaf_portable(struct wn_leaf *leaf)
                                      .pack_kn = pack_kn_f32,
                                      .block = block};
     *leaf = (struct wn_leaf){.isa = "portable",
+                             .rows = &wn_rows_portable,
+                             .peak_f32 = wn_peak_f32_portable,
                              .dot = dot,
                              .to_f32 = to_f32,
                              .round_bf16 = row_round_bf16,

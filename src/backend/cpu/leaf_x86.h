@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-#define WN_MADD(a, b, c) ((v8f)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#define WN_MADD(a, b, c) ((vf)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
 #include "backend/cpu/leaf_row.h"
 
 /* Rows 8 x 8 become columns. */

@@ -2,19 +2,24 @@
 #include <string.h>
 
 #include "backend/cpu/cpu.h"
+#include "base/mem.h"
 
 /* With at most this many rows the weights are read once, straight from where they are. */
 enum { FEW_ROWS = 32 };
 /* Of the few-rows form: weight rows of one task; inputs taken at a time (long runs, which the prefetchers
  * follow, yet activations that stay near); weight rows converted together. */
 enum { DOT_COLUMNS = 64, DOT_RUN = 4096, DOT_ROWS = 4 };
+/* Of the form for many rows: bytes of bf16 parts made at a time. */
+enum { PARTS_BYTES = 64 << 20 };
 
 struct linear {
     const struct wn_linear_args *a;
     struct wn_cpu *cpu;
     int64_t T, N, K;
+    int64_t t0;        /* many rows: the first of those in work */
     const float *bias; /* in scratch */
     const float *x;    /* few rows: the activations in float32, rounded where the precision says so */
+    uint16_t *parts;   /* many rows: their bf16 parts, [T, K] each, where a leaf reads rows; NULL: x itself */
 };
 
 static struct linear linear_of(struct wn_cpu *cpu, const struct wn_linear_args *a)
@@ -63,7 +68,7 @@ static void gemm_pack_a(const struct wn_gemm *g, void *dst, int64_t m0, int64_t 
     const void *row[WN_LEAF_MAX_MR];
     for (int64_t i = 0; i < m; i += leaf->mr, dst = (char *)dst + tile) {
         int n = (int)wn_min64(leaf->mr, m - i);
-        for (int r = 0; r < n; r++) row[r] = element(l->a->x, (m0 + i + r) * l->K + k0);
+        for (int r = 0; r < n; r++) row[r] = element(l->a->x, (l->t0 + m0 + i + r) * l->K + k0);
         leaf->pack_a(dst, row, n, l->a->x.type, k);
     }
 }
@@ -77,10 +82,21 @@ static void gemm_pack_w(const struct wn_gemm *g, void *dst, int64_t n0, int64_t 
     g->leaf->pack_w(dst, row, (int)n, l->a->w.type, l->K);
 }
 
+static void gemm_rows(const struct wn_gemm *g, struct wn_leaf_rows *rows, int64_t m0, int64_t k0, int64_t k)
+{
+    static const ptrdiff_t start = 0;
+    const struct linear *l = g->ctx;
+    const uint16_t *x = l->parts ? l->parts : (const void *)element(l->a->x, l->t0 * l->K);
+    const ptrdiff_t row = l->K * (ptrdiff_t)sizeof *x;
+    *rows = (struct wn_leaf_rows){
+        .hi = x + m0 * l->K + k0, .lo = g->M * row, .row = row, .n_runs = 1, .run = &start, .k = k};
+}
+
 static void gemm_finish(const struct wn_gemm *g, const float *c, int64_t ldc, int64_t m0, int64_t m,
                         int64_t n0, int64_t n)
 {
-    finish(g->ctx, c, ldc, m0, m, n0, n);
+    const struct linear *l = g->ctx;
+    finish(l, c, ldc, l->t0 + m0, m, n0, n);
 }
 
 static void keep_bias(struct linear *l, uint8_t *kept)
@@ -90,22 +106,58 @@ static void keep_bias(struct linear *l, uint8_t *kept)
     l->bias = (const float *)kept;
 }
 
-static void gemm_prepare(struct wn_gemm *g, uint8_t *kept)
+static size_t bias_bytes(const struct linear *l)
 {
-    keep_bias((struct linear *)(uintptr_t)g->ctx, kept);
+    return wn_has(l->a->b) ? (size_t)wn_round_up(l->N * 4, WN_ALIGN) : 0;
+}
+
+static void split_task(void *arg, int64_t task, int thread)
+{
+    const struct wn_gemm *g = arg;
+    const struct linear *l = g->ctx;
+    (void)thread;
+    int64_t at = task * l->K;
+    g->leaf->split(l->parts + at, l->parts + g->M * l->K + at, element(l->a->x, (l->t0 + task) * l->K),
+                   l->a->x.type, l->K);
+}
+
+static enum wan_status gemm_prepare(struct wn_gemm *g, uint8_t *kept, struct wn_err *err)
+{
+    struct linear *l = (struct linear *)(uintptr_t)g->ctx;
+    keep_bias(l, kept);
+    if (!g->rows || l->a->x.type == WN_BF16) return WAN_OK;
+    l->parts = (uint16_t *)(kept + bias_bytes(l));
+    return wn_cpu_run(l->cpu, g->M, split_task, g, err);
+}
+
+/* Rows of which the parts fit PARTS_BYTES, where they have to be made. */
+static int64_t band_rows(const struct linear *l, const struct wn_gemm *g)
+{
+    if (!g->rows || l->a->x.type == WN_BF16) return l->T;
+    int64_t rows = PARTS_BYTES / (l->K * (int64_t)g->leaf->a_bytes);
+    return wn_min64(l->T, wn_max64(rows / g->leaf->mc, 1) * g->leaf->mc);
 }
 
 static enum wan_status many_rows(struct linear *l, struct wn_err *err)
 {
     struct wn_gemm g = {.leaf = wn_leaf_product(&l->cpu->leaf, l->a->precision, l->a->w.type),
-                        .M = l->T,
                         .N = l->N,
                         .K = l->K,
                         .ctx = l,
                         .pack_a = gemm_pack_a,
                         .pack_w = gemm_pack_w,
                         .finish = gemm_finish};
-    return wn_gemm_run(l->cpu, &g, wn_has(l->a->b) ? (size_t)l->N * 4 : 0, gemm_prepare, err);
+    /* A bf16 row has one part, and nothing says where the second of two would be. */
+    bool one_part = l->a->precision == WN_PREC_BF16 || l->a->x.type != WN_BF16;
+    if (g.leaf->block_rows && l->K % g.leaf->kr == 0 && one_part) g.rows = gemm_rows;
+    int64_t band = band_rows(l, &g);
+    enum wan_status st = WAN_OK;
+    for (l->t0 = 0; l->t0 < l->T && !st; l->t0 += band) {
+        g.M = wn_min64(band, l->T - l->t0);
+        size_t parts = g.rows && l->a->x.type != WN_BF16 ? (size_t)(g.M * l->K) * g.leaf->a_bytes : 0;
+        st = wn_gemm_run(l->cpu, &g, bias_bytes(l) + parts, gemm_prepare, err);
+    }
+    return st;
 }
 
 /* DOT_ROWS weight rows from column n, inputs [k0, k0 + k), as float32: in place where they can be used so. */
@@ -144,7 +196,7 @@ static void dot_task(void *arg, int64_t task, int thread)
 
 static enum wan_status few_rows(struct linear *l, struct wn_err *err)
 {
-    size_t bias = wn_has(l->a->b) ? (size_t)wn_round_up(l->N * 4, 64) : 0, x = (size_t)(l->T * l->K) * 4;
+    size_t bias = bias_bytes(l), x = (size_t)(l->T * l->K) * 4;
     enum wan_status st =
         wn_cpu_scratch(l->cpu, bias + x, (FEW_ROWS * DOT_COLUMNS + DOT_ROWS * DOT_RUN) * sizeof(float), err);
     if (st) return st;

@@ -96,15 +96,11 @@ enum wan_status wn_cpu_peak(struct wn_device *dev, struct wn_peak *peak, struct 
     *peak = (struct wn_peak){0};
     struct job *j = wn_zalloc(sizeof *j);
     if (!j) return wn_fail_nomem(err, "the bench", sizeof *j);
-    wn_peak_fn *f32 = wn_peak_f32_portable;
-#ifdef WN_HAVE_AVX2
-    if (strcmp(dev->isa, "portable")) f32 = wn_peak_f32_avx2;
-#endif
-    peak->f32_flops = compute_peak(cpu, j, f32, err);
-#if defined(WN_HAVE_AMX) && !defined(WN_AMX_EMULATION)
-    if (!err->code && !strcmp(dev->isa, "amx"))
-        peak->bf16_flops = compute_peak(cpu, j, wn_peak_bf16_amx, err);
-#endif
+    const struct wn_leaf *leaf = &cpu->leaf;
+    peak->f32_flops = peak->f32x_flops = compute_peak(cpu, j, leaf->peak_f32, err);
+    if (!err->code && leaf->peak_bf16) peak->bf16_flops = compute_peak(cpu, j, leaf->peak_bf16, err);
+    if (leaf->gemm[WN_LEAF_F32X].block != leaf->gemm[WN_LEAF_F32].block)
+        peak->f32x_flops = peak->bf16_flops / 3; /* three products for one */
     if (!err->code) read_peak(cpu, j, peak, err);
     wn_free(j);
     return err->code;

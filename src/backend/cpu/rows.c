@@ -13,11 +13,7 @@ enum { TASK_BYTES = 1 << 16 };
 
 static const struct wn_rows *rows_of(struct wn_device *dev)
 {
-#if defined(WN_HAVE_AVX2)
-    if (!strcmp(dev->isa, "avx2") || !strcmp(dev->isa, "amx")) return &wn_rows_avx2;
-#endif
-    (void)dev;
-    return &wn_rows_portable;
+    return wn_cpu_of(dev)->leaf.rows;
 }
 
 static const char *at(struct wn_tensor t, int64_t i)

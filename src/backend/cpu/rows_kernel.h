@@ -5,59 +5,57 @@
 #include "tensor/convert.h"
 
 /* Elements summed in one set of partial sums. Short runs keep the rounding error of a long row near that of a
- * row of 512: each of 32 lanes adds 16 terms, and the runs are added up after. */
+ * row of 512: each of the lanes of four vectors adds a few terms, and the runs are added up after. */
 enum { RUN = 512, STRIP = 512 };
 
-WN_INLINE v8f load_8(const void *p, enum wn_dtype type, int64_t i, int64_t left)
+WN_INLINE vf load_v(const void *p, enum wn_dtype type, int64_t i, int64_t left)
 {
-    return v8_load_n((const char *)p + (size_t)i * (type == WN_BF16 ? 2 : 4), type, left);
+    return v_load_n((const char *)p + (size_t)i * (type == WN_BF16 ? 2 : 4), type, left);
 }
 
-WN_INLINE void store_8(void *p, enum wn_dtype type, int64_t i, v8f v, int64_t left)
+WN_INLINE void store_v(void *p, enum wn_dtype type, int64_t i, vf v, int64_t left)
 {
-    v8_store_n((char *)p + (size_t)i * (type == WN_BF16 ? 2 : 4), v, type, left);
+    v_store_n((char *)p + (size_t)i * (type == WN_BF16 ? 2 : 4), v, type, left);
 }
 
 /* Keep the first `left` lanes, zero the others. */
-WN_INLINE v8f first_lanes(v8f v, int64_t left)
+WN_INLINE vf first_lanes(vf v, int64_t left)
 {
-    const v8i lane = {0, 1, 2, 3, 4, 5, 6, 7};
-    int32_t n = (int32_t)left;
-    return (v8f)((lane < (v8i){n, n, n, n, n, n, n, n}) & (v8i)v);
+    return (vf)(v_before(left) & (vi)v);
 }
 
 /* Sum over i of (x[i] - mean), or of its square. */
 WN_INLINE float sum_row(const void *x, enum wn_dtype type, int64_t n, float mean, bool squared)
 {
-    const v8f m = v8_set(mean);
-    v8f total = v8_set(0);
+    const vf m = v_set(mean);
+    vf total = v_set(0);
     for (int64_t run = 0; run < n; run += RUN) {
         int64_t i = run, end = run + wn_left(n, run, RUN);
-        v8f sum[4] = {v8_set(0), v8_set(0), v8_set(0), v8_set(0)};
-        for (; i + 32 <= end; i += 32)
+        vf sum[4] = {v_set(0), v_set(0), v_set(0), v_set(0)};
+        for (; i + 4 * WN_LANES <= end; i += 4 * WN_LANES)
             for (int u = 0; u < 4; u++) {
-                v8f d = load_8(x, type, i + 8 * u, 8) - m;
+                vf d = load_v(x, type, i + WN_LANES * u, WN_LANES) - m;
                 sum[u] = squared ? WN_MADD(d, d, sum[u]) : sum[u] + d;
             }
-        for (int u = 0; i < end; i += 8, u++) {
-            int64_t left = wn_left(end, i, 8);
-            v8f d = first_lanes(load_8(x, type, i, left) - m, left);
+        for (int u = 0; i < end; i += WN_LANES, u++) {
+            int64_t left = wn_left(end, i, WN_LANES);
+            vf d = first_lanes(load_v(x, type, i, left) - m, left);
             sum[u] = squared ? WN_MADD(d, d, sum[u]) : sum[u] + d;
         }
         total += (sum[0] + sum[1]) + (sum[2] + sum[3]);
     }
-    return v8_sum(total);
+    return v_sum(total);
 }
 
-WN_INLINE void norm_8(const struct wn_norm_row *r, enum wn_dtype x_type, enum wn_dtype out_type, float mean,
+WN_INLINE void norm_v(const struct wn_norm_row *r, enum wn_dtype x_type, enum wn_dtype out_type, float mean,
                       float factor, int64_t i, int64_t left)
 {
-    v8f y = (load_8(r->x, x_type, i, left) - v8_set(mean)) * v8_set(factor);
-    if (r->weight) y *= load_8(r->weight, WN_F32, i, left);
-    if (r->bias) y += load_8(r->bias, WN_F32, i, left);
+    vf y = (load_v(r->x, x_type, i, left) - v_set(mean)) * v_set(factor);
+    if (r->weight) y *= load_v(r->weight, WN_F32, i, left);
+    if (r->bias) y += load_v(r->bias, WN_F32, i, left);
     if (r->scale)
-        y = WN_MADD(y, v8_set(1) + load_8(r->scale, WN_F32, i, left), load_8(r->shift, WN_F32, i, left));
-    store_8(r->out, out_type, i, v8_act(y, r->act), left);
+        y = WN_MADD(y, v_set(1) + load_v(r->scale, WN_F32, i, left), load_v(r->shift, WN_F32, i, left));
+    store_v(r->out, out_type, i, v_act(y, r->act), left);
 }
 
 WN_INLINE void norm_typed(const struct wn_norm_row *r, enum wn_dtype x_type, enum wn_dtype out_type)
@@ -70,8 +68,8 @@ WN_INLINE void norm_typed(const struct wn_norm_row *r, enum wn_dtype x_type, enu
         factor = sqrt((double)n) / fmax(sqrt(squares), (double)r->eps);
     else
         factor = 1 / sqrt(squares / (double)n + (double)r->eps);
-    for (; i + 8 <= n; i += 8) norm_8(r, x_type, out_type, mean, (float)factor, i, 8);
-    if (i < n) norm_8(r, x_type, out_type, mean, (float)factor, i, n - i);
+    for (; i + WN_LANES <= n; i += WN_LANES) norm_v(r, x_type, out_type, mean, (float)factor, i, WN_LANES);
+    if (i < n) norm_v(r, x_type, out_type, mean, (float)factor, i, n - i);
 }
 
 static void norm(const struct wn_norm_row *r)
@@ -89,25 +87,37 @@ static void norm(const struct wn_norm_row *r)
 #if defined(__clang__)
 #define SHUFFLE(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
 #else
-#define SHUFFLE(v, ...) __builtin_shuffle(v, (v8i){__VA_ARGS__})
+#define SHUFFLE(v, ...) __builtin_shuffle(v, (vi){__VA_ARGS__})
+#endif
+#if WN_LANES == 16
+#define EVENS 0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14
+#define ODDS 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15
+#define MINUS                                                                                         \
+    INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, \
+        INT32_MIN, 0
+#define SWAPPED 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14
+#else
+#define EVENS 0, 0, 2, 2, 4, 4, 6, 6
+#define ODDS 1, 1, 3, 3, 5, 5, 7, 7
+#define SWAPPED 1, 0, 3, 2, 5, 4, 7, 6
+#define MINUS INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0
 #endif
 
-/* (a, b) -> (a c - b s, a s + b c) for four pairs; cs is c, s, c, s, … */
-WN_INLINE v8f turn_8(v8f y, v8f cs)
+/* (a, b) -> (a c - b s, a s + b c) for each pair; cs is c, s, c, s, … */
+WN_INLINE vf turn_v(vf y, vf cs)
 {
-    const v8i minus = {INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0};
-    v8f c = SHUFFLE(cs, 0, 0, 2, 2, 4, 4, 6, 6), s = SHUFFLE(cs, 1, 1, 3, 3, 5, 5, 7, 7);
-    v8f other = SHUFFLE(y, 1, 0, 3, 2, 5, 4, 7, 6);
-    return WN_MADD(y, c, other * (v8f)((v8i)s ^ minus));
+    const vi minus = {MINUS};
+    vf c = SHUFFLE(cs, EVENS), s = SHUFFLE(cs, ODDS), other = SHUFFLE(y, SWAPPED);
+    return WN_MADD(y, c, other * (vf)((vi)s ^ minus));
 }
 
-WN_INLINE void qk_8(const struct wn_qk_row *r, enum wn_dtype x_type, enum wn_dtype out_type, float factor,
+WN_INLINE void qk_v(const struct wn_qk_row *r, enum wn_dtype x_type, enum wn_dtype out_type, float factor,
                     int64_t i, int64_t j, int64_t left)
 {
-    v8f y = load_8(r->x, x_type, i, left);
-    if (r->weight) y *= v8_set(factor) * load_8(r->weight, WN_F32, i, left);
-    if (r->rope) y = turn_8(y, load_8(r->rope, WN_F32, j, left));
-    store_8(r->out, out_type, i, y, left);
+    vf y = load_v(r->x, x_type, i, left);
+    if (r->weight) y *= v_set(factor) * load_v(r->weight, WN_F32, i, left);
+    if (r->rope) y = turn_v(y, load_v(r->rope, WN_F32, j, left));
+    store_v(r->out, out_type, i, y, left);
 }
 
 WN_INLINE void qk_typed(const struct wn_qk_row *r, enum wn_dtype x_type, enum wn_dtype out_type)
@@ -119,8 +129,8 @@ WN_INLINE void qk_typed(const struct wn_qk_row *r, enum wn_dtype x_type, enum wn
     }
     for (int64_t head = 0; head < r->n; head += r->hd) {
         int64_t j = 0;
-        for (; j + 8 <= r->hd; j += 8) qk_8(r, x_type, out_type, factor, head + j, j, 8);
-        if (j < r->hd) qk_8(r, x_type, out_type, factor, head + j, j, r->hd - j);
+        for (; j + WN_LANES <= r->hd; j += WN_LANES) qk_v(r, x_type, out_type, factor, head + j, j, WN_LANES);
+        if (j < r->hd) qk_v(r, x_type, out_type, factor, head + j, j, r->hd - j);
     }
 }
 
@@ -145,8 +155,9 @@ WN_INLINE void act_typed(void *out, enum wn_dtype out_type, const void *x, enum 
                          enum wn_act act, int64_t n)
 {
     int64_t i = 0;
-    for (; i + 8 <= n; i += 8) store_8(out, out_type, i, v8_act(load_8(x, x_type, i, 8), act), 8);
-    if (i < n) store_8(out, out_type, i, v8_act(load_8(x, x_type, i, n - i), act), n - i);
+    for (; i + WN_LANES <= n; i += WN_LANES)
+        store_v(out, out_type, i, v_act(load_v(x, x_type, i, WN_LANES), act), WN_LANES);
+    if (i < n) store_v(out, out_type, i, v_act(load_v(x, x_type, i, n - i), act), n - i);
 }
 
 static void act_vector(void *out, enum wn_dtype out_type, const void *x, enum wn_dtype x_type,
@@ -179,11 +190,11 @@ static void act_n(void *out, enum wn_dtype out_type, const void *x, enum wn_dtyp
     }
 }
 
-WN_INLINE void binary_8(void *out, enum wn_dtype out_type, const void *a, enum wn_dtype a_type, const void *b,
+WN_INLINE void binary_v(void *out, enum wn_dtype out_type, const void *a, enum wn_dtype a_type, const void *b,
                         enum wn_dtype b_type, enum wn_binary_kind kind, int64_t i, int64_t left)
 {
-    v8f x = load_8(a, a_type, i, left), y = load_8(b, b_type, i, left);
-    store_8(out, out_type, i, kind == WN_ADD ? x + y : kind == WN_SUB ? x - y : x * y, left);
+    vf x = load_v(a, a_type, i, left), y = load_v(b, b_type, i, left);
+    store_v(out, out_type, i, kind == WN_ADD ? x + y : kind == WN_SUB ? x - y : x * y, left);
 }
 
 /* Operands F32 or BF16. */
@@ -191,8 +202,8 @@ WN_INLINE void binary_kind(void *out, enum wn_dtype out_type, const void *a, enu
                            const void *b, enum wn_dtype b_type, enum wn_binary_kind kind, int64_t n)
 {
     int64_t i = 0;
-    for (; i + 8 <= n; i += 8) binary_8(out, out_type, a, a_type, b, b_type, kind, i, 8);
-    if (i < n) binary_8(out, out_type, a, a_type, b, b_type, kind, i, n - i);
+    for (; i + WN_LANES <= n; i += WN_LANES) binary_v(out, out_type, a, a_type, b, b_type, kind, i, WN_LANES);
+    if (i < n) binary_v(out, out_type, a, a_type, b, b_type, kind, i, n - i);
 }
 
 static void binary_vector(void *out, enum wn_dtype out_type, const void *a, enum wn_dtype a_type,
