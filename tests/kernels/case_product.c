@@ -61,7 +61,7 @@ static struct linear linear_random(struct ck_rng *r)
 {
     struct linear s = {
         .T = CK_PICK(r, 1, 2, 3, 4, 5, 6, 7, 8, 13, 16, 31, 33, 48, 64, 97, 130, 193),
-        .K = CK_PICK(r, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 256, 259, 511, 769),
+        .K = CK_PICK(r, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 256, 259, 511, 769, 1120),
         .N = CK_PICK(r, 1, 2, 5, 7, 8, 15, 16, 17, 24, 31, 33, 64, 65, 96, 133, 260),
         .x = ck_act_type(r),
         .w = ck_weight_type(r),
@@ -207,7 +207,7 @@ static struct conv conv_random(struct ck_rng *r)
     struct conv s = {.T = CK_PICK(r, 1, 1, 2, 3, 5),
                      .H = CK_PICK(r, 1, 2, 3, 5, 8, 11, 17),
                      .W = CK_PICK(r, 1, 2, 4, 7, 9, 16, 19, 35),
-                     .Ci = CK_PICK(r, 1, 2, 3, 5, 8, 12, 16, 17, 31, 32, 33, 48, 67),
+                     .Ci = CK_PICK(r, 1, 2, 3, 5, 8, 12, 16, 17, 31, 32, 33, 48, 64, 67, 96, 320),
                      .Co = CK_PICK(r, 1, 2, 3, 4, 8, 13, 16, 17, 32, 33, 50),
                      .Tc = CK_PICK(r, 0, 0, 1, 2),
                      .pad_front = (int)ck_below(r, 3),
@@ -219,6 +219,11 @@ static struct conv conv_random(struct ck_rng *r)
                      .b = ck_chance(r, 60),
                      .add = ck_chance(r, 35),
                      .align = ck_align(r)};
+    if (s.Ci >= 64) { /* many channels, few positions, among them rows that are cut into blocks */
+        s.T = s.T < 2 ? s.T : 2;
+        s.H = s.H < 3 ? s.H : 3;
+        s.W = CK_PICK(r, 1, 7, 16, 35, 70, 131);
+    }
     for (int i = 0; i < 3; i++) {
         s.k[i] = CK_PICK(r, 1, 1, 2, 3, 3, 3, 4, 5);
         s.stride[i] = (int)CK_PICK(r, 0, 1, 1, 1, 2, 3);

@@ -4,23 +4,12 @@
  * from [Co, Ci, taps] as they are packed. */
 #include <string.h>
 
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/conv.h"
 
 /* Runs shorter than this are first gathered into rows: a call per run would cost more than its elements. */
 enum { MIN_RUN = 16 };
 /* Input channels of a weight reordered at a time. */
 enum { W_CHANNELS = 64 };
-
-struct conv {
-    const struct wn_conv_args *a;
-    struct wn_cpu *cpu;
-    int64_t H_out, W_out, Co;
-    int64_t KH, KW, taps;
-    int64_t H, W, Ci, Tc; /* of the input; frames of the cache */
-    size_t size;          /* of an input element */
-    bool direct;          /* runs are packed from where they are */
-    const float *bias;
-};
 
 /* Where the receptive field of an output position begins, in padded and upsampled coordinates less the
  * padding. */
@@ -116,14 +105,12 @@ static const char *weight(const struct conv *c, int64_t co, int64_t ci)
            (size_t)((co * c->Ci + ci) * c->taps) * wn_dtype_size(c->a->w.type);
 }
 
-/* `dst` [taps, step] of an output channel's weights [n, taps] from input channel c0; `in` holds n * taps
- * floats. */
-static void reorder(const struct conv *c, float *dst, int64_t step, int64_t co, int64_t c0, int64_t n,
-                    float *in)
+void wn_conv_reorder(const struct conv *c, float *out, int64_t step, int64_t co, int64_t c0, int64_t n,
+                     float *in)
 {
     c->cpu->leaf.to_f32(in, weight(c, co, c0), c->a->w.type, n * c->taps);
     for (int64_t tap = 0; tap < c->taps; tap++)
-        for (int64_t i = 0; i < n; i++) dst[tap * step + i] = in[i * c->taps + tap];
+        for (int64_t i = 0; i < n; i++) out[tap * step + i] = in[i * c->taps + tap];
 }
 
 static void pack_w(const struct wn_gemm *g, void *dst, int64_t n0, int64_t n, void *tmp)
@@ -141,7 +128,7 @@ static void pack_w(const struct wn_gemm *g, void *dst, int64_t n0, int64_t n, vo
     for (int64_t c0 = 0; c0 < c->Ci; c0 += step) {
         int64_t count = wn_min64(step, c->Ci - c0);
         for (int64_t r = 0; r < n; r++) {
-            reorder(c, rows + r * each, step, n0 + r, c0, count, in);
+            wn_conv_reorder(c, rows + r * each, step, n0 + r, c0, count, in);
             row[r] = rows + r * each;
         }
         if (!c->direct) {
@@ -156,10 +143,9 @@ static void pack_w(const struct wn_gemm *g, void *dst, int64_t n0, int64_t n, vo
     }
 }
 
-static void finish(const struct wn_gemm *g, const float *sums, int64_t ldc, int64_t m0, int64_t m, int64_t n0,
-                   int64_t n)
+void wn_conv_finish(const struct conv *c, const float *sums, int64_t ldc, int64_t m0, int64_t m, int64_t n0,
+                    int64_t n)
 {
-    const struct conv *c = g->ctx;
     const struct wn_conv_args *a = c->a;
     struct wn_row_end end = {
         .bias = c->bias ? c->bias + n0 : NULL, .add_type = a->add.type, .out_type = a->out.type};
@@ -171,13 +157,23 @@ static void finish(const struct wn_gemm *g, const float *sums, int64_t ldc, int6
     }
 }
 
-static enum wan_status prepare(struct wn_gemm *g, uint8_t *kept, struct wn_err *err)
+static void finish(const struct wn_gemm *g, const float *sums, int64_t ldc, int64_t m0, int64_t m, int64_t n0,
+                   int64_t n)
 {
-    struct conv *c = (struct conv *)(uintptr_t)g->ctx;
-    (void)err;
-    if (!wn_has(c->a->b)) return WAN_OK;
+    wn_conv_finish(g->ctx, sums, ldc, m0, m, n0, n);
+}
+
+void wn_conv_keep_bias(struct conv *c, uint8_t *kept)
+{
+    if (!wn_has(c->a->b)) return;
     c->cpu->leaf.to_f32((float *)kept, wn_host(c->a->b), c->a->b.type, c->Co);
     c->bias = (const float *)kept;
+}
+
+static enum wan_status prepare(struct wn_gemm *g, uint8_t *kept, struct wn_err *err)
+{
+    (void)err;
+    wn_conv_keep_bias((struct conv *)(uintptr_t)g->ctx, kept);
     return WAN_OK;
 }
 
@@ -206,6 +202,7 @@ enum wan_status wn_cpu_conv(struct wn_device *dev, const void *args, struct wn_e
                      .Ci = a->x.dim[3],
                      .Tc = wn_has(a->cache) ? a->cache.dim[0] : 0,
                      .size = wn_dtype_size(a->x.type)};
+    if (wn_conv_takes_rows(&c, leaf)) return wn_conv_rows(&c, leaf, err);
     c.direct = c.Ci % leaf->kr == 0 && c.Ci >= MIN_RUN;
     struct wn_gemm g = {.leaf = leaf,
                         .M = wn_n_elems(a->out) / c.Co,
