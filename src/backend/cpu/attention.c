@@ -13,8 +13,8 @@
 #include "base/mem.h"
 
 enum { GROUP_BYTES = 64 << 20 };
-/* Queries of a block, keys of a block (a multiple of every leaf's nr and kr), keys packed by one task. */
-enum { Q_BLOCK = 96, K_BLOCK = 256, PACK_KEYS = 512 };
+/* Keys of a block (a multiple of every leaf's nr and kr), keys packed by one task. */
+enum { K_BLOCK = 256, PACK_KEYS = 512 };
 
 struct attention {
     const struct wn_attention_args *a;
@@ -256,7 +256,7 @@ enum wan_status wn_cpu_attention(struct wn_device *dev, const void *args, struct
     t.hd_n = wn_round_up(t.HD, t.pv->nr);
     int64_t longest = 1;
     for (int i = 0; i < a.n_seg; i++) longest = wn_max64(longest, a.q_seg[i + 1] - a.q_seg[i]);
-    t.q_block = wn_round_up(wn_min64(Q_BLOCK, longest), t.qk->mr);
+    t.q_block = wn_round_up(wn_min64(cpu->leaf.attention_rows, longest), t.qk->mr);
 
     size_t thread_bytes = plan_scratch(&t);
     int64_t pairs = a.n_seg * t.NH;

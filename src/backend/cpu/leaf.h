@@ -86,6 +86,12 @@ struct wn_leaf {
     double (*peak_f32)(int64_t rounds, float *sink), (*peak_bf16)(int64_t rounds, float *sink);
     struct wn_leaf_gemm gemm[WN_LEAF_PRODUCTS];
 
+    /* For few rows and weights in bf16: products in which A is the weights, rows that lie where they are, and
+     * W the activations. block_rows and pack_w alone are there; NULL: not at all. Without and with low parts
+     * of the activations. */
+    struct wn_leaf_gemm swapped_bf16, swapped_f32x;
+    int attention_rows; /* queries of a block of attention */
+
     /* c[i, j] += sum_k a[i, k] w[j, k]; m and n small, all rows contiguous f32 at any 4-byte alignment. For
      * products with few rows, which read each weight once. */
     void (*dot)(int64_t k, const float *a, int64_t lda, int m, const float *w, int64_t ldw, int n, float *c,

@@ -31,6 +31,8 @@ static const struct {
 #endif
 
 enum { MR = 32, NR = 32, STEP = 32, TILE_BYTES = 1024, PAIR_BYTES = 2 * TILE_BYTES };
+/* Bytes that rows in main memory are asked for in advance. */
+enum { AHEAD = 1024 };
 
 /* ---- packing ---- */
 
@@ -214,7 +216,8 @@ struct a_form {
     } while (0)
 
 WN_INLINE void kernel(int64_t k, int n_runs, const ptrdiff_t *run, const uint8_t *a, struct a_form form,
-                      const uint8_t *w, float *c, int64_t ldc, bool accumulate, int a_parts, int w_parts)
+                      const uint8_t *w, float *c, int64_t ldc, bool accumulate, int a_parts, int w_parts,
+                      bool far)
 {
     float *c1 = c + 16 * ldc;
     const size_t stride = (size_t)ldc * sizeof *c;
@@ -232,6 +235,9 @@ WN_INLINE void kernel(int64_t k, int n_runs, const ptrdiff_t *run, const uint8_t
     for (int r = 0; r < n_runs; r++) {
         const uint8_t *at = a + run[r];
         for (int64_t left = k; left > 0; left -= STEP, at += form.step, w += w_parts * PAIR_BYTES) {
+            if (far)
+                for (int i = 0; i < MR; i++)
+                    _mm_prefetch((const char *)at + AHEAD + i * form.row, _MM_HINT_T0);
             LOAD_A(at);
             if (w_parts == 2) {
                 LOAD_W(w + PAIR_BYTES);
@@ -260,7 +266,7 @@ WN_INLINE void block(int64_t k, int m_tiles, int n_panels, const uint8_t *a, con
     for (int j = 0; j < n_panels; j++)
         for (int i = 0; i < m_tiles; i++)
             kernel(k, 1, &start, a + i * (k / STEP) * form.step, form, w + (size_t)j * w_stride,
-                   c + i * MR * ldc + j * NR, ldc, accumulate, a_parts, w_parts);
+                   c + i * MR * ldc + j * NR, ldc, accumulate, a_parts, w_parts, false);
     TILES_END();
 }
 
@@ -272,7 +278,27 @@ WN_INLINE void block_rows(const struct wn_leaf_rows *a, int m_tiles, int n_panel
     for (int j = 0; j < n_panels; j++)
         for (int i = 0; i < m_tiles; i++)
             kernel(a->k, a->n_runs, a->run, (const uint8_t *)a->hi + i * MR * a->row, form,
-                   w + (size_t)j * w_stride, c + i * MR * ldc + j * NR, ldc, accumulate, a_parts, w_parts);
+                   w + (size_t)j * w_stride, c + i * MR * ldc + j * NR, ldc, accumulate, a_parts, w_parts,
+                   false);
+    TILES_END();
+}
+
+/* A from main memory, which hardware that looks for streams does not fetch ahead of 32 rows at a time. */
+WN_INLINE void block_far(const struct wn_leaf_rows *a, int m_tiles, int n_panels, const uint8_t *w,
+                         size_t w_stride, float *c, int64_t ldc, bool accumulate, int w_parts)
+{
+    const struct a_form form = {a->row, STEP * sizeof *a->hi, a->lo};
+    TILES_BEGIN();
+    for (int i = 0; i < m_tiles; i++)
+        for (int j = 0; j < n_panels; j++) {
+            const uint8_t *at = (const uint8_t *)a->hi + i * MR * a->row;
+            float *to = c + i * MR * ldc + j * NR;
+            if (j == 0)
+                kernel(a->k, a->n_runs, a->run, at, form, w, to, ldc, accumulate, 1, w_parts, true);
+            else
+                kernel(a->k, a->n_runs, a->run, at, form, w + (size_t)j * w_stride, to, ldc, accumulate, 1,
+                       w_parts, false);
+        }
     TILES_END();
 }
 
@@ -292,6 +318,18 @@ WN_INLINE void block_rows(const struct wn_leaf_rows *a, int m_tiles, int n_panel
 PRODUCT(1, 1)
 PRODUCT(2, 1)
 PRODUCT(2, 2)
+
+static void far_11(const struct wn_leaf_rows *a, int m_tiles, int n_panels, const void *w, size_t w_stride,
+                   float *c, int64_t ldc, bool accumulate)
+{
+    block_far(a, m_tiles, n_panels, w, w_stride, c, ldc, accumulate, 1);
+}
+
+static void far_12(const struct wn_leaf_rows *a, int m_tiles, int n_panels, const void *w, size_t w_stride,
+                   float *c, int64_t ldc, bool accumulate)
+{
+    block_far(a, m_tiles, n_panels, w, w_stride, c, ldc, accumulate, 2);
+}
 
 void wn_leaf_amx(struct wn_leaf *leaf)
 {
@@ -327,4 +365,10 @@ void wn_leaf_amx(struct wn_leaf *leaf)
     leaf->gemm[WN_LEAF_BF16] = bf16;
     leaf->gemm[WN_LEAF_F32X] = f32x;
     leaf->gemm[WN_LEAF_F32X_W1] = f32x_w1;
+    leaf->swapped_bf16 = bf16;
+    leaf->swapped_bf16.block_rows = far_11;
+    leaf->swapped_f32x = f32x;
+    leaf->swapped_f32x.a_bytes = 2;
+    leaf->swapped_f32x.block_rows = far_12;
+    leaf->attention_rows = 192; /* keys and values are then read from afar half as often */
 }

@@ -284,6 +284,7 @@ void wn_leaf_avx2(struct wn_leaf *leaf)
     *leaf = (struct wn_leaf){.isa = "avx2",
                              .rows = &wn_rows_avx2,
                              .peak_f32 = wn_peak_f32_avx2,
+                             .attention_rows = 96,
                              .dot = dot,
                              .to_f32 = to_f32,
                              .round_bf16 = row_round_bf16,

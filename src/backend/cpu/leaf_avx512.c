@@ -248,6 +248,7 @@ void wn_leaf_avx512(struct wn_leaf *leaf)
     *leaf = (struct wn_leaf){.isa = "avx512",
                              .rows = &wn_rows_avx512,
                              .peak_f32 = wn_peak_f32_avx512,
+                             .attention_rows = 96,
                              .dot = dot,
                              .to_f32 = to_f32,
                              .round_bf16 = row_round_bf16,

@@ -128,6 +128,7 @@ void wn_leaf_portable(struct wn_leaf *leaf)
     *leaf = (struct wn_leaf){.isa = "portable",
                              .rows = &wn_rows_portable,
                              .peak_f32 = wn_peak_f32_portable,
+                             .attention_rows = 96,
                              .dot = dot,
                              .to_f32 = to_f32,
                              .round_bf16 = row_round_bf16,

@@ -9,6 +9,9 @@ enum { FEW_ROWS = 32 };
 /* Of the few-rows form: weight rows of one task; inputs taken at a time (long runs, which the prefetchers
  * follow, yet activations that stay near); weight rows converted together. */
 enum { DOT_COLUMNS = 64, DOT_RUN = 4096, DOT_ROWS = 4 };
+/* Of the form for few rows on a matrix unit: most rows (with more of them, packing the weights pays), weight
+ * rows of one task. */
+enum { SWAPPED_ROWS = 128, SWAPPED_COLUMNS = 64 };
 /* Of the form for many rows: bytes of bf16 parts made at a time. */
 enum { PARTS_BYTES = 64 << 20 };
 
@@ -209,6 +212,82 @@ static enum wan_status few_rows(struct linear *l, struct wn_err *err)
     return wn_cpu_run(l->cpu, wn_div_up(l->N, DOT_COLUMNS), dot_task, l, err);
 }
 
+/* ---- few rows on a matrix unit: the weights' rows are A, read once from where they are ---- */
+
+struct swapped {
+    struct linear *l;
+    const struct wn_leaf_gemm *leaf;
+    int64_t panels; /* of rows of x */
+    size_t panel_bytes;
+    uint8_t *packed; /* x */
+};
+
+static void swapped_pack(void *arg, int64_t task, int thread)
+{
+    const struct swapped *s = arg;
+    const struct linear *l = s->l;
+    const void *row[WN_LEAF_MAX_NR];
+    (void)thread;
+    int n = (int)wn_min64(s->leaf->nr, l->T - task * s->leaf->nr);
+    for (int i = 0; i < n; i++) row[i] = element(l->a->x, (task * s->leaf->nr + i) * l->K);
+    s->leaf->pack_w(s->packed + (size_t)task * s->panel_bytes, row, n, l->a->x.type, l->K);
+}
+
+static void swapped_task(void *arg, int64_t task, int thread)
+{
+    static const ptrdiff_t start = 0;
+    const struct swapped *s = arg;
+    const struct linear *l = s->l;
+    const int64_t n0 = task * SWAPPED_COLUMNS, n = wn_min64(SWAPPED_COLUMNS, l->N - n0),
+                  T = s->panels * s->leaf->nr;
+    float *sums = (float *)wn_cpu_thread_scratch(l->cpu, thread), *row = sums + SWAPPED_COLUMNS * T;
+    uint16_t *last = (uint16_t *)(row + SWAPPED_COLUMNS);
+    struct wn_leaf_rows a = {.hi = (const void *)element(l->a->w, n0 * l->K),
+                             .row = (ptrdiff_t)(l->K * 2),
+                             .n_runs = 1,
+                             .run = &start,
+                             .k = l->K};
+    int tiles = (int)(n / s->leaf->mr), left = (int)(n % s->leaf->mr);
+    s->leaf->block_rows(&a, tiles, (int)s->panels, s->packed, s->panel_bytes, sums, T, false);
+    if (left) { /* a whole tile is read: those rows that there are, and any values after them */
+        memcpy(last, element(l->a->w, (n0 + n - left) * l->K), (size_t)(left * l->K) * sizeof *last);
+        a.hi = last;
+        s->leaf->block_rows(&a, 1, (int)s->panels, s->packed, s->panel_bytes, sums + (n - left) * T, T,
+                            false);
+    }
+    for (int64_t t = 0; t < l->T; t++) {
+        for (int64_t i = 0; i < n; i++) row[i] = sums[i * T + t];
+        finish(l, row, SWAPPED_COLUMNS, t, 1, n0, n);
+    }
+}
+
+/* The leaf's form for it, where it has one. */
+static const struct wn_leaf_gemm *swapped_leaf(const struct linear *l)
+{
+    const struct wn_linear_args *a = l->a;
+    const struct wn_leaf *leaf = &l->cpu->leaf;
+    const struct wn_leaf_gemm *g = a->precision == WN_PREC_BF16   ? &leaf->swapped_bf16
+                                   : a->precision == WN_PREC_F32X ? &leaf->swapped_f32x
+                                                                  : NULL;
+    bool fits = g && g->block_rows && a->w.type == WN_BF16 && l->K % g->kr == 0 && l->N >= g->mr;
+    return fits ? g : NULL;
+}
+
+static enum wan_status swapped_rows(struct linear *l, const struct wn_leaf_gemm *leaf, struct wn_err *err)
+{
+    struct swapped s = {.l = l, .leaf = leaf, .panels = wn_div_up(l->T, leaf->nr)};
+    s.panel_bytes = (size_t)(l->K * leaf->nr) * leaf->w_bytes;
+    int64_t floats = SWAPPED_COLUMNS * (s.panels * leaf->nr + 1);
+    size_t last = (size_t)(leaf->mr * l->K) * sizeof(uint16_t);
+    enum wan_status st = wn_cpu_scratch(l->cpu, bias_bytes(l) + (size_t)s.panels * s.panel_bytes,
+                                        (size_t)floats * sizeof(float) + last, err);
+    if (st) return st;
+    keep_bias(l, l->cpu->scratch);
+    s.packed = l->cpu->scratch + bias_bytes(l);
+    st = wn_cpu_run(l->cpu, s.panels, swapped_pack, &s, err);
+    return st ? st : wn_cpu_run(l->cpu, wn_div_up(l->N, SWAPPED_COLUMNS), swapped_task, &s, err);
+}
+
 /* A gate index outside its table would read past it. */
 static enum wan_status check_gate(const struct wn_linear_args *a, int64_t T, struct wn_err *err)
 {
@@ -230,5 +309,7 @@ enum wan_status wn_cpu_linear(struct wn_device *dev, const void *args, struct wn
     struct linear l = linear_of(wn_cpu_of(dev), a);
     enum wan_status st = check_gate(a, l.T, err);
     if (st) return st;
+    const struct wn_leaf_gemm *swapped = l.T <= SWAPPED_ROWS ? swapped_leaf(&l) : NULL;
+    if (swapped) return swapped_rows(&l, swapped, err);
     return l.T <= FEW_ROWS ? few_rows(&l, err) : many_rows(&l, err);
 }
