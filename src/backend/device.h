@@ -59,6 +59,8 @@ struct wn_device_table {
                                  struct wn_err *err); /* the scope's buffers are freed */
     enum wan_status (*sync)(struct wn_device *dev, struct wn_err *err);
     void (*trim)(struct wn_device *dev); /* give cached free memory back */
+    /* Advice about a part of a mapped buffer: it is read soon, or not before others are. NULL: not taken. */
+    void (*advise)(struct wn_device *dev, const struct wn_buf *buf, size_t offset, size_t bytes, bool soon);
     /* Takes about a second; NULL where the device cannot tell. */
     enum wan_status (*peak)(struct wn_device *dev, struct wn_peak *peak, struct wn_err *err);
     /* NULL when the device can run the operation with these arguments, else why not, in a few words. */

@@ -30,6 +30,7 @@ struct wn_dit {
     struct wn_lin text0, text2, time0, time2; /* [D, text_dim] [D, D] [D, freq] [D, D] */
     struct wn_lin time_proj;                  /* [6D, D] */
     struct block *block;
+    int n_resident;                   /* blocks that memory keeps from one forward to the next */
     struct wn_tensor head_modulation; /* [1, 2, D] */
     struct wn_lin head;               /* [4 * out_dim, D] */
 };
@@ -86,6 +87,7 @@ enum wan_status wn_dit_new(struct wn_dit **out, struct wn_device *dev, const str
     struct wn_dit *m = wn_zalloc(sizeof *m);
     if (!m) return wn_fail_nomem(err, "the transformer", sizeof *m);
     m->cfg = *config;
+    m->n_resident = config->n_layers;
     m->ld = (struct wn_loader){.dev = dev, .weights = weights, .err = err};
     m->block = wn_zalloc_n((size_t)config->n_layers, sizeof *m->block);
     if (!m->block)
@@ -598,6 +600,38 @@ static bool check_input(struct wn_exec *ex, const struct pass *p, const struct w
     return true;
 }
 
+static void advise_attn(struct wn_exec *ex, const struct attn *a, bool soon)
+{
+    const struct wn_tensor w[] = {a->q.w, a->k.w, a->v.w, a->o.w};
+    for (size_t i = 0; i < sizeof w / sizeof *w; i++) wn_advise(ex, w[i], soon);
+}
+
+/* Block i comes next: its weights are brought in while the one before it is computed, and those of that one
+ * leave, where they would only push out what is used before them again. */
+static void advise_blocks(struct wn_exec *ex, const struct wn_dit *m, int i)
+{
+    const struct block *next = i < m->cfg.n_layers ? &m->block[i] : NULL;
+    const struct block *done = i - 2 >= m->n_resident ? &m->block[i - 2] : NULL;
+    if (next) {
+        advise_attn(ex, &next->self, true);
+        wn_advise(ex, next->cross.q.w, true);
+        wn_advise(ex, next->cross.o.w, true);
+        wn_advise(ex, next->ffn0.w, true);
+        wn_advise(ex, next->ffn2.w, true);
+    }
+    if (done) {
+        advise_attn(ex, &done->self, false);
+        advise_attn(ex, &done->cross, false);
+        wn_advise(ex, done->ffn0.w, false);
+        wn_advise(ex, done->ffn2.w, false);
+    }
+}
+
+void wn_dit_set_resident(struct wn_dit *m, int n_blocks)
+{
+    m->n_resident = n_blocks;
+}
+
 enum wan_status wn_dit_forward(struct wn_exec *ex, const struct wn_dit *m, const struct wn_dit_grid *grid,
                                const struct wn_dit_text *text, int64_t latent_h, int64_t latent_w,
                                const struct wn_dit_sequence *seq, int n_seq, float *const *v)
@@ -617,10 +651,13 @@ enum wan_status wn_dit_forward(struct wn_exec *ex, const struct wn_dit *m, const
     for (int i = 0; i < m->cfg.n_layers && wn_ok(ex); i++) {
         struct wn_scope scope;
         wn_scope_begin(ex, &scope);
+        if (i == 0) advise_blocks(ex, m, 0);
+        advise_blocks(ex, m, i + 1);
         x = wn_keep(ex, block_forward(ex, &p, i, x, n_seq));
         wn_scope_end(ex, &scope);
         wn_name(ex, x, "block.%d", i);
     }
+    advise_blocks(ex, m, m->cfg.n_layers + 1);
     x = head_forward(ex, &p, x);
     unpatchify(ex, &p, x, v);
     wn_scope_end(ex, &outer);

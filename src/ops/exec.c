@@ -100,6 +100,12 @@ void wn_unmap(struct wn_tensor t)
     if (wn_has(t)) wn_buf_release(t.buf);
 }
 
+void wn_advise(struct wn_exec *ex, struct wn_tensor t, bool soon)
+{
+    if (wn_ok(ex) && wn_has(t) && t.buf->mapped && ex->dev->table->advise)
+        ex->dev->table->advise(ex->dev, t.buf, t.offset, wn_n_bytes(t), soon);
+}
+
 struct wn_tensor wn_retain(struct wn_exec *ex, struct wn_tensor t)
 {
     (void)ex;

@@ -26,7 +26,8 @@ struct wn_exec {
     /* Called with intermediates that have a name (wn_name), for `wan eval --dump`; may be NULL. */
     void (*on_named)(void *ctx, struct wn_exec *ex, const char *name, struct wn_tensor t);
     void *on_named_ctx;
-    /* Called after each operation with its argument struct and seconds, for benches and profiles; may be NULL. */
+    /* Called after each operation with its argument struct and seconds, for benches and profiles; may be
+     * NULL. */
     void (*on_op)(void *ctx, int op, const void *args, struct wn_tensor out, double seconds);
     void *on_op_ctx;
 };
@@ -56,6 +57,8 @@ enum wan_status wn_download(struct wn_exec *ex, struct wn_tensor t, void *data);
 struct wn_tensor wn_map_tensor(struct wn_device *dev, struct wn_tensor shape, const void *data,
                                struct wn_err *err);
 void wn_unmap(struct wn_tensor t);
+/* Advice about weights: they are read soon, or not before others are. Absent tensors are fine. */
+void wn_advise(struct wn_exec *ex, struct wn_tensor t, bool soon);
 /* A tensor that belongs to no scope, until wn_release (text K/V, caches): takes the buffer out of its scope.
  */
 struct wn_tensor wn_retain(struct wn_exec *ex, struct wn_tensor t);

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/pages.h"
+
 void wn_parts_init(struct wn_parts *p, const struct wn_checkpoint *checkpoint, struct wn_device *dev)
 {
     *p = (struct wn_parts){.checkpoint = checkpoint, .dev = dev};
@@ -59,6 +61,14 @@ enum wan_status wn_parts_t5(struct wn_parts *p, struct wn_err *err)
     return wn_t5_new(&p->t5, p->dev, p->weights[WN_PART_T5], err);
 }
 
+/* How many of a transformer's blocks stay in memory between steps: all where three quarters of it hold them.
+ */
+static int resident_blocks(const struct wn_weights *weights, int n_blocks)
+{
+    double keep = 0.75 * (double)wn_machine_memory(), all = (double)wn_weights_n_bytes(weights);
+    return keep == 0 || all <= keep ? n_blocks : (int)(n_blocks * keep / all);
+}
+
 enum wan_status wn_parts_dit(struct wn_parts *p, enum wn_part which, struct wn_err *err)
 {
     struct wn_dit_config config;
@@ -66,7 +76,9 @@ enum wan_status wn_parts_dit(struct wn_parts *p, enum wn_part which, struct wn_e
     if (wn_parts_weights(p, which, err) ||
         wn_checkpoint_dit_config(p->checkpoint, which, p->weights[which], &config, err))
         return err->code;
-    return wn_dit_new(&p->dit[which], p->dev, p->weights[which], &config, err);
+    if (wn_dit_new(&p->dit[which], p->dev, p->weights[which], &config, err)) return err->code;
+    wn_dit_set_resident(p->dit[which], resident_blocks(p->weights[which], config.n_layers));
+    return WAN_OK;
 }
 
 enum wan_status wn_parts_vae(struct wn_parts *p, struct wn_err *err)

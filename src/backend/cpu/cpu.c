@@ -139,9 +139,19 @@ static void trim(struct wn_device *dev)
     drop_scratch(cpu);
 }
 
+/* The thread that brings pages starts with the first advice; where it cannot, there is none. */
+static void advise(struct wn_device *dev, const struct wn_buf *buf, size_t offset, size_t bytes, bool soon)
+{
+    struct wn_cpu *cpu = wn_cpu_of(dev);
+    struct wn_err none = {0};
+    if (cpu->dry || (!cpu->pages && wn_pages_new(&cpu->pages, &none))) return;
+    (soon ? wn_pages_soon : wn_pages_later)(cpu->pages, (const char *)buf->host + offset, bytes);
+}
+
 static void close_cpu(struct wn_device *dev)
 {
     struct wn_cpu *cpu = wn_cpu_of(dev);
+    wn_pages_free(cpu->pages);
     wn_pool_free(dev->pool);
     shrink_idle(cpu, 0);
     drop_scratch(cpu);
@@ -199,6 +209,7 @@ static const struct wn_device_table table = {
     .download = download,
     .sync = sync,
     .trim = trim,
+    .advise = advise,
     .peak = wn_cpu_peak,
     .supports = supports,
     .run = run,
