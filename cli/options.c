@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <wan/wan.h>
 
@@ -151,6 +152,7 @@ static const char *type_text(enum opt_type type)
     case OPT_FLOAT: return "a number";
     case OPT_SIZE: return "WIDTHxHEIGHT";
     case OPT_PAIR: return "a number, or two as LOW,HIGH";
+    case OPT_BYTES: return "a size such as 8GiB, 500MB or 1000000";
     default: return "a value";
     }
 }
@@ -222,6 +224,33 @@ static int set_pair(const struct opt *o, const char *text)
     return 0;
 }
 
+/* What a unit multiplies by, the same in small letters; 0: no such unit. */
+static double unit_bytes(const char *unit)
+{
+    static const char letters[] = "kmgt";
+    double decimal = 1, binary = 1;
+    if (!*unit || !strcasecmp(unit, "b")) return 1;
+    for (const char *l = letters; *l; l++) {
+        decimal *= 1000;
+        binary *= 1024;
+        if ((unit[0] | 0x20) != *l) continue;
+        return !strcasecmp(unit + 1, "b") ? decimal : !strcasecmp(unit + 1, "ib") ? binary : 0;
+    }
+    return 0;
+}
+
+static int set_bytes(const struct opt *o, const char *text)
+{
+    const char *end;
+    double v;
+    if (!read_float(text, " bBkKmMgGtT", &v, &end)) return bad_value(o, text);
+    double unit = unit_bytes(end + strspn(end, " "));
+    v *= unit;
+    if (unit == 0 || v < 0 || v >= (double)(SIZE_MAX / 2)) return bad_value(o, text);
+    *(size_t *)o->value = (size_t)v;
+    return 0;
+}
+
 static int set_value(const struct opt *o, const char *text)
 {
     switch (o->type) {
@@ -230,6 +259,7 @@ static int set_value(const struct opt *o, const char *text)
     case OPT_FLOAT: return set_float(o, text);
     case OPT_SIZE: return set_size(o, text);
     case OPT_PAIR: return set_pair(o, text);
+    case OPT_BYTES: return set_bytes(o, text);
     case OPT_FLAG: *(int *)o->value = 1; return 0;
     case OPT_STRING:
     case OPT_OPTIONAL: *(const char **)o->value = text; return 0;
@@ -322,10 +352,10 @@ static bool value_text(const struct opt *o, char *out, size_t size)
 
 void opt_placeholder(const struct opt *o, char *out, size_t size)
 {
-    static const char *const names[] = {[OPT_STRING] = " VALUE",  [OPT_INT] = " N",
-                                        [OPT_I64] = " N",         [OPT_FLOAT] = " X",
-                                        [OPT_FLAG] = "",          [OPT_SIZE] = " WxH",
-                                        [OPT_PAIR] = " LOW,HIGH", [OPT_OPTIONAL] = " [C,F,H,W]"};
+    static const char *const names[] = {
+        [OPT_STRING] = " VALUE", [OPT_INT] = " N",    [OPT_I64] = " N",         [OPT_FLOAT] = " X",
+        [OPT_FLAG] = "",         [OPT_SIZE] = " WxH", [OPT_PAIR] = " LOW,HIGH", [OPT_OPTIONAL] = " [C,F,H,W]",
+        [OPT_BYTES] = " SIZE"};
     snprintf(out, size, "%s", names[o->type]);
     if (o->type != OPT_STRING || !o->unit || !*o->unit) return;
     snprintf(out, size, " %s", o->unit);

@@ -17,14 +17,15 @@ enum { EXIT_ERROR = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 /* The first seven are those of enum wan_option_type, in its order. */
 enum opt_type {
-    OPT_STRING,  /* const char * */
-    OPT_INT,     /* int */
-    OPT_I64,     /* int64_t */
-    OPT_FLOAT,   /* double, finite */
-    OPT_FLAG,    /* int, becomes 1; takes no value */
-    OPT_SIZE,    /* int[2], from "WxH" or "W*H" */
-    OPT_PAIR,    /* double[2], from "LOW,HIGH", or "G" for both */
-    OPT_OPTIONAL /* const char *: digits and commas when they follow, else "" */
+    OPT_STRING,   /* const char * */
+    OPT_INT,      /* int */
+    OPT_I64,      /* int64_t */
+    OPT_FLOAT,    /* double, finite */
+    OPT_FLAG,     /* int, becomes 1; takes no value */
+    OPT_SIZE,     /* int[2], from "WxH" or "W*H" */
+    OPT_PAIR,     /* double[2], from "LOW,HIGH", or "G" for both */
+    OPT_OPTIONAL, /* const char *: digits and commas when they follow, else "" */
+    OPT_BYTES     /* size_t, from "8GiB", "500MB", "1.5 GB" or bytes */
 };
 
 struct opt {

@@ -123,6 +123,8 @@ void run_options(struct run_args *a, struct opt *opts, size_t *n)
         {"isa", NULL, OPT_STRING, &a->isa, 0, 0, "name", "avx2",
          "highest instruction set to use; otherwise the best there is"},
         {"threads", NULL, OPT_INT, &a->threads, 0, 4096, "", "8", "threads; 0 is one for each core"},
+        {"max-memory", NULL, OPT_BYTES, &a->max_memory, 0, 0, "", "8GiB",
+         "most memory to use, without weights mapped from files"},
         {"quiet", "q", OPT_FLAG, &a->quiet, 0, 0, "", "", "say nothing but errors"},
         {"verbose", "v", OPT_FLAG, &a->verbose, 0, 0, "", "", "say more"},
         {"trace", NULL, OPT_FLAG, &a->trace, 0, 0, "", "", "say each operation's time and shape"},
@@ -135,7 +137,8 @@ void run_options(struct run_args *a, struct opt *opts, size_t *n)
 int run_context(struct wan_context **ctx, const struct run_args *a)
 {
     struct wan_context_params params =
-        *wan_context_params(.device = a->device, .isa = a->isa, .threads = a->threads, .trace = a->trace);
+        *wan_context_params(.device = a->device, .isa = a->isa, .threads = a->threads, .trace = a->trace,
+                            .max_memory = a->max_memory);
     params.log = ui_log;
     params.cancelled = cancelled;
     ui_set_level(a->quiet ? UI_QUIET : a->verbose ? UI_VERBOSE : UI_NORMAL);

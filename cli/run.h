@@ -9,11 +9,12 @@
 struct run_args {
     const char *device, *isa;
     int threads;
+    size_t max_memory;
     int quiet, verbose, trace, help;
 };
 
 /* The options of `a`, appended to opts[*n]. */
-enum { RUN_N_OPTIONS = 7 };
+enum { RUN_N_OPTIONS = 8 };
 void run_options(struct run_args *a, struct opt *opts, size_t *n);
 
 /* A context as asked for, with the program's log and its signals. 0, or an exit code after a sentence; free

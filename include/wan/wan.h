@@ -44,6 +44,7 @@ struct wan_context_params {
     const char *isa;    /* highest instruction set to use: "portable", "avx2", "amx"; NULL: the best there is.
                          * On mlx where to compute: "gpu" or "cpu" */
     int threads;        /* 0: one for each core this process may use */
+    size_t max_memory;  /* bytes the library may hold; 0: no limit */
     int trace;          /* log each operation with shape, type and time; each is then waited for */
     void (*log)(void *user, enum wan_log_level level, const char *line); /* NULL: nothing is logged */
     int (*cancelled)(

@@ -41,6 +41,7 @@ enum wan_status wan_context_new(struct wan_context **out, const struct wan_conte
     struct wn_device_params dp = {.name = params->device,
                                   .isa = params->isa,
                                   .n_threads = params->threads,
+                                  .max_memory = params->max_memory,
                                   .log = c->log,
                                   .cancelled = forward_cancel,
                                   .cancel_ctx = c};

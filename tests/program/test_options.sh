@@ -49,6 +49,12 @@ fails 2 '--size must be between' generate --size 0x64
 fails 2 '--size must be between' generate --size '64*9999999'
 fails 2 '--fps must be between' generate --fps 0
 fails 2 '--threads must be between' generate --threads -1
+for v in '' x GiB 8Gi 8G 8PiB -1 -1GiB 8GiBs '8 GiB 1' 0x10 nan inf 1e30 9999999999TB; do
+    fails 2 'takes a size such as 8GiB' generate --max-memory="$v"
+done
+for v in 0 1 100000000 8GiB 8gib 500MB '1.5 GiB' 2TB 64KiB 1e9 7b; do
+    fails 2 'needs -m' generate --prompt x --max-memory "$v"
+done
 fails 2 '--crf must be between' generate --crf 99
 
 # what is needed, and what is not there yet
