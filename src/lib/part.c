@@ -235,7 +235,7 @@ static void part_vae_encode(struct run *r)
     if (a.dims[0] != 3 || T < 1)
         bad(r, "input tensor 'video' must be [3, T, H, W] with at least one frame");
     else if ((latent = floats(r, wn_n_elems(shape)))) {
-        wn_encode_frames(&r->ex, r->parts.vae, video, T, T, H, W, latent);
+        wn_encode_frames(&r->ex, r->parts.vae, video, T, T, H, W, 1, latent);
         settle(r);
         if (ok(r)) wn_tensors_put(r->out, "latent", shape, latent, r->err);
     }
@@ -249,14 +249,14 @@ struct video {
     int64_t T, H, W;
 };
 
-static enum wan_status take_frame(void *ctx, int index, const float *frame, struct wn_err *err)
+static enum wan_status take_rows(void *ctx, int index, int64_t first, int64_t n, const float *rgb,
+                                 struct wn_err *err)
 {
     struct video *v = ctx;
     (void)err;
-    int64_t n = v->H * v->W;
     for (int64_t c = 0; c < 3; c++)
-        for (int64_t i = 0; i < n; i++)
-            v->data[(c * v->T + index) * n + i] = fmaxf(-1, fminf(1, frame[i * 3 + c]));
+        for (int64_t i = 0; i < n * v->W; i++)
+            v->data[((c * v->T + index) * v->H + first) * v->W + i] = fmaxf(-1, fminf(1, rgb[i * 3 + c]));
     return WAN_OK;
 }
 
@@ -273,7 +273,7 @@ static void part_vae_decode(struct run *r)
     if (a.dims[1] < 1 || v.H < 1 || v.W < 1)
         bad(r, "input tensor 'latent' is empty");
     else if ((v.data = floats(r, 3 * v.T * v.H * v.W))) {
-        wn_decode_latents(&r->ex, r->parts.vae, latent, a.dims, take_frame, &v);
+        wn_decode_latents(&r->ex, r->parts.vae, latent, a.dims, 1, take_rows, &v);
         settle(r);
         if (ok(r)) wn_tensors_put(r->out, "video", wn_shape_of(WN_F32, 3, v.T, v.H, v.W), v.data, r->err);
     }

@@ -101,9 +101,10 @@ static enum wan_status walk_steps(struct walk *w, struct wn_job *job)
     return WAN_OK;
 }
 
-static enum wan_status drop_frame(void *ctx, int index, const float *frame, struct wn_err *err)
+static enum wan_status drop_rows(void *ctx, int index, int64_t first, int64_t n, const float *rgb,
+                                struct wn_err *err)
 {
-    (void)ctx, (void)index, (void)frame, (void)err;
+    (void)ctx, (void)index, (void)first, (void)n, (void)rgb, (void)err;
     return WAN_OK;
 }
 
@@ -128,7 +129,7 @@ static enum wan_status walk_job(struct walk *w, struct wan_session *s)
     end(w, &p->image_flops, 0);
     if (walk_steps(w, s->job)) return w->err->code;
     begin(w);
-    if (wn_job_decode(s->job, drop_frame, NULL, w->err)) return w->err->code;
+    if (wn_job_decode(s->job, drop_rows, NULL, w->err)) return w->err->code;
     end(w, &p->decode_flops, encoder_bytes(&s->p));
     return WAN_OK;
 }

@@ -230,6 +230,7 @@ enum wan_status wan_session_new(struct wan_session **out, struct wan_model *mode
     if (!s) return wn_fail_nomem(err, "a session", sizeof *s);
     s->model = model;
     s->p = p;
+    s->n_strips = 1;
     s->start = s->stage_start = wn_now();
     if (own_strings(&s->p, err) || make_job(s, err)) {
         wan_session_free(s);
@@ -390,23 +391,34 @@ enum wan_status wan_session_profile_trace(struct wan_session *s, const char *pat
 /* Where frames go, and what they become on the way. */
 struct sink {
     struct wan_session *s;
-    uint8_t *rgb; /* one frame */
-    bool still;   /* a single image: values are rounded, not truncated */
-    int n_latents;
+    uint8_t *rgb;      /* one frame, or with strips all of them, which are not whole before the last strip */
+    bool still;        /* a single image: values are rounded, not truncated */
+    int n_done, n_all; /* latent frames, of each strip */
     struct wn_output *output; /* or NULL, and then this: */
     int (*fn)(void *user, int index, const uint8_t *rgb);
     void *user;
 };
 
-static enum wan_status on_frame(void *ctx, int index, const float *frame, struct wn_err *err)
+static enum wan_status whole_frame(struct sink *k, int index, const uint8_t *rgb, struct wn_err *err)
+{
+    if (k->output) return wn_output_frame(k->output, rgb, err);
+    return k->fn(k->user, index, rgb) ? wn_fail(err, WAN_ECANCELED, "stopped by the frame callback") : WAN_OK;
+}
+
+static enum wan_status on_rows(void *ctx, int index, int64_t first, int64_t n, const float *data,
+                               struct wn_err *err)
 {
     struct sink *k = ctx;
-    struct wn_frame_f32 f = wn_frame_packed(frame, k->s->p.height, k->s->p.width, 0);
-    (k->still ? wn_pixels_round : wn_pixels_truncate)(f, k->rgb);
-    if (k->output && wn_output_frame(k->output, k->rgb, err)) return err->code;
-    if (!k->output && k->fn(k->user, index, k->rgb))
-        return wn_fail(err, WAN_ECANCELED, "stopped by the frame callback");
-    if (index % WN_VAE_STRIDE_T == 0) report(k->s, "decode", index / WN_VAE_STRIDE_T + 1, k->n_latents);
+    const struct wan_gen_params *p = &k->s->p;
+    size_t row = (size_t)p->width * 3;
+    uint8_t *rgb = k->rgb + (k->s->n_strips > 1 ? (size_t)index * (size_t)p->height * row : 0);
+    (k->still ? wn_pixels_round : wn_pixels_truncate)(wn_frame_packed(data, (int)n, p->width, 0),
+                                                      rgb + (size_t)first * row);
+    if (first + n == p->height && whole_frame(k, index, rgb, err)) return err->code;
+    if (index % WN_VAE_STRIDE_T == 0) {
+        k->n_done++;
+        report(k->s, "decode", k->n_done, k->n_all);
+    }
     return WAN_OK;
 }
 
@@ -415,12 +427,12 @@ static enum wan_status run_sink(struct sink *k, struct wn_err *err)
     struct wan_session *s = k->s;
     int64_t dim[4];
     wn_job_latents(s->job, dim);
-    k->n_latents = (int)dim[1];
-    k->rgb = wn_alloc((size_t)s->p.width * (size_t)s->p.height * 3);
-    if (!k->rgb)
-        return wn_fail_nomem(err, "a frame", (unsigned long long)s->p.width * (unsigned)s->p.height * 3);
-    begin_stage(s, "decode", 0, k->n_latents);
-    wn_job_decode(s->job, on_frame, k, err);
+    k->n_all = (int)dim[1] * s->n_strips;
+    size_t bytes = (size_t)s->p.width * (size_t)s->p.height * 3 * (s->n_strips > 1 ? (size_t)s->p.frames : 1);
+    k->rgb = wn_alloc(bytes);
+    if (!k->rgb) return wn_fail_nomem(err, "decoded frames", bytes);
+    begin_stage(s, "decode", 0, k->n_all);
+    wn_job_decode(s->job, on_rows, k, err);
     wn_free(k->rgb);
     k->rgb = NULL;
     return err->code;

@@ -24,6 +24,7 @@ struct wan_session {
     double stage_start; /* of the stage in progress */
     int stage_first;    /* what was done of it before: steps of an earlier run */
     bool denoising;
+    int n_strips; /* in which the VAE works, at least 1 */
 };
 
 /* The seed of the run whose state `path` holds, where there is one; false otherwise. */

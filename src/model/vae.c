@@ -138,8 +138,10 @@ static struct wn_vae_layer *add_layer(struct wn_loader *ld, struct wn_vae_half *
 
 static void add_middle(struct wn_loader *ld, struct wn_vae_half *h, int64_t C, const char *side)
 {
-    static const enum wn_vae_layer_kind kind[] = {WN_VAE_RESIDUAL, WN_VAE_ATTENTION, WN_VAE_RESIDUAL};
-    for (int i = 0; i < 3; i++) {
+    static const enum wn_vae_layer_kind kind[WN_VAE_N_MIDDLE] = {WN_VAE_RESIDUAL, WN_VAE_ATTENTION,
+                                                                 WN_VAE_RESIDUAL};
+    h->middle = h->n_layers;
+    for (int i = 0; i < WN_VAE_N_MIDDLE; i++) {
         char at[64];
         snprintf(at, sizeof at, "%s.middle.%d", side, i);
         add_layer(ld, h, kind[i], C, C, at);

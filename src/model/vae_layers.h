@@ -45,7 +45,12 @@ struct wn_vae_layer {
     char name[32]; /* for --dump: "upsamples.3" */
 };
 
-enum { WN_VAE_N_STAGES = 4, WN_VAE_MAX_LAYERS = 3 + 15, WN_VAE_MAX_SLOTS = 48 };
+enum {
+    WN_VAE_N_MIDDLE = 3,
+    WN_VAE_N_STAGES = 4,
+    WN_VAE_MAX_LAYERS = WN_VAE_N_MIDDLE + 15,
+    WN_VAE_MAX_SLOTS = 48
+};
 
 struct wn_vae_half { /* the encoder or the decoder */
     struct wn_lin conv1, head_conv;
@@ -53,6 +58,7 @@ struct wn_vae_half { /* the encoder or the decoder */
     struct wn_vae_layer layer[WN_VAE_MAX_LAYERS];
     int n_layers;
     int n_temporal; /* layers up to and with the last that makes or joins frames */
+    int middle;     /* first of the WN_VAE_N_MIDDLE layers at latent resolution, which see whole frames */
     int n_slots, conv1_slot, head_slot;
 };
 

@@ -29,6 +29,7 @@ struct wn_job {
     struct wn_contexts contexts;
     struct wn_dit_text *text;
     struct wn_dit_grid grid;
+    int n_strips;       /* of the VAE's frames */
     bool has_condition; /* the image went into `input` */
     float *first;       /* [z, h, w] what latent frame 0 is held to (TI2V), or NULL */
     double *t;          /* [tokens] timesteps, with `first` */
@@ -192,6 +193,11 @@ void wn_job_on_op(struct wn_job *j,
     j->on_op_ctx = ctx;
 }
 
+void wn_job_set_strips(struct wn_job *j, int n)
+{
+    j->n_strips = n;
+}
+
 int wn_job_phase(const struct wn_job *j, int i)
 {
     return i == 0 ? 0 : j->phase[i <= j->n_phases ? i - 1 : j->n_phases - 1].end;
@@ -231,7 +237,7 @@ static void encode_beside(struct wn_job *j, struct wn_exec *ex)
     memset(mask, 0, (size_t)(MASK_CHANNELS * F_plane) * sizeof *mask);
     for (int c = 0; c < MASK_CHANNELS; c++)
         for (int64_t i = 0; i < plane(j); i++) mask[c * F_plane + i] = 1;
-    wn_encode_frames(ex, j->parts->vae, j->p.image, 1, j->p.frames, j->p.height, j->p.width,
+    wn_encode_frames(ex, j->parts->vae, j->p.image, 1, j->p.frames, j->p.height, j->p.width, j->n_strips,
                      mask + MASK_CHANNELS * F_plane);
 }
 
@@ -251,7 +257,7 @@ static void encode_first(struct wn_job *j, struct wn_exec *ex)
     if (!first || !j->t)
         wn_fail_nomem(&ex->err, "the first frame",
                       (unsigned long long)(j->dim[0] * plane(j)) * sizeof *first);
-    wn_encode_frames(ex, j->parts->vae, j->p.image, 1, 1, j->p.height, j->p.width, first);
+    wn_encode_frames(ex, j->parts->vae, j->p.image, 1, 1, j->p.height, j->p.width, j->n_strips, first);
     if (wn_ok(ex))
         j->first = first;
     else
@@ -413,12 +419,12 @@ enum wan_status wn_job_restore(struct wn_job *j, const struct wn_weights *state,
 
 /* ---- decoding ---- */
 
-enum wan_status wn_job_decode(struct wn_job *j, wn_frame_fn *frame, void *ctx, struct wn_err *err)
+enum wan_status wn_job_decode(struct wn_job *j, wn_rows_fn *rows, void *ctx, struct wn_err *err)
 {
     if (wn_parts_vae(j->parts, err)) return err->code;
     for (int i = 0; i < j->n_phases; i++) wn_parts_rest(j->parts, j->phase[i].dit);
     struct wn_exec ex = make_exec(j, j->p.vae);
-    wn_decode_latents(&ex, j->parts->vae, j->x, j->dim, frame, ctx);
+    wn_decode_latents(&ex, j->parts->vae, j->x, j->dim, j->n_strips, rows, ctx);
     j->parts->dev->table->trim(j->parts->dev);
     return take_err(&ex, err);
 }
