@@ -261,8 +261,10 @@ static int plan(struct generate *g)
     if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
     printf("video   %dx%d, %d frame%s: %lld tokens, %d steps\n", p.width, p.height, p.frames,
            p.frames == 1 ? "" : "s", (long long)p.tokens, p.steps);
-    printf("memory  %s, and %s of weights mapped from files\n", ui_bytes((double)p.memory_bytes).s,
-           ui_bytes((double)p.mapped_bytes).s);
+    printf("memory  %s", ui_bytes((double)p.memory_bytes).s);
+    if (p.image_strips > 1) printf(", the image encoded in %d strips", p.image_strips);
+    if (p.decode_strips > 1) printf(", the video decoded in %d strips", p.decode_strips);
+    printf(", and %s of weights mapped from files\n", ui_bytes((double)p.mapped_bytes).s);
     printf("work    text %s", work_text(p.text_flops).s);
     if (p.image_flops > 0) printf(", image %s", work_text(p.image_flops).s);
     printf(", a step %s, decoding %s\n", work_text(p.step_flops).s, work_text(p.decode_flops).s);

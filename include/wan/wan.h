@@ -44,7 +44,8 @@ struct wan_context_params {
     const char *isa;    /* highest instruction set to use: "portable", "avx2", "amx"; NULL: the best there is.
                          * On mlx where to compute: "gpu" or "cpu" */
     int threads;        /* 0: one for each core this process may use */
-    size_t max_memory;  /* bytes the library may hold; 0: no limit */
+    size_t max_memory;  /* bytes that the process may take for a session, mapped files aside: a new session
+                         * lets the VAE work in strips, to the same result, or is refused; 0: no limit */
     int trace;          /* log each operation with shape, type and time; each is then waited for */
     void (*log)(void *user, enum wan_log_level level, const char *line); /* NULL: nothing is logged */
     int (*cancelled)(
@@ -174,11 +175,14 @@ struct wan_plan {
     double text_flops, image_flops, step_flops, decode_flops; /* a step: both passes of a guided one, mean */
     size_t memory_bytes; /* most that the process will hold at once, without mapped files */
     size_t mapped_bytes; /* of weights: what they take while in use, where there is room */
+    int image_strips,
+        decode_strips; /* in which the VAE works, to stay within the context's max_memory; 1: whole */
     /* From rates that this machine was measured at (a second or so). Weights that have to come from a disk
      * are not in it. */
     double text_seconds, image_seconds, step_seconds, decode_seconds, seconds;
 };
-/* WAN_EUNSUPPORTED on devices other than cpu. */
+/* WAN_EUNSUPPORTED on devices other than cpu. WAN_ENOMEM: not within the context's max_memory, and what would
+ * be. */
 WAN_API enum wan_status wan_plan(struct wan_model *model, const struct wan_gen_params *params,
                                  struct wan_plan *plan);
 
@@ -199,7 +203,8 @@ struct wan_progress {
 WAN_API enum wan_status wan_session_keep_state(struct wan_session *s, const char *path);
 WAN_API void wan_session_drop_state(struct wan_session *s);
 
-/* The parameters are copied and resolved, the image is read, and with it the size is known. */
+/* The parameters are copied and resolved, the image is read, and with it the size is known. WAN_ENOMEM: not
+ * within the context's max_memory, and what would be. */
 WAN_API enum wan_status wan_session_new(struct wan_session **s, struct wan_model *model,
                                         const struct wan_gen_params *params);
 WAN_API void wan_session_free(struct wan_session *s); /* NULL is fine */

@@ -62,8 +62,11 @@ static double measure(struct wan_context *ctx, enum wn_precision precision, bool
 struct walk {
     struct wan_plan *plan;
     struct wn_err *err;
+    struct wan_session *s;
     double flops; /* of the stage in progress */
     size_t other; /* memory of the process that the library does not count */
+    size_t limit; /* choose strips for this; SIZE_MAX: none */
+    bool brief;   /* only memory is asked for */
 };
 
 static void count_flops(void *ctx, int op, const void *args, struct wn_tensor out, double seconds)
@@ -79,32 +82,28 @@ static void begin(struct walk *w)
     wn_mem_reset_peak();
 }
 
-/* The stage that ended reached this; `extra`: of libraries, while it lasts. */
-static void end(struct walk *w, double *flops, size_t extra)
+/* What the process held at most since `begin`. */
+static size_t held(const struct walk *w)
 {
-    size_t bytes = wn_mem_peak() + w->other + extra;
-    *flops += w->flops;
-    if (bytes > w->plan->memory_bytes) w->plan->memory_bytes = bytes;
+    return wn_mem_peak() + w->other;
 }
 
-static enum wan_status walk_steps(struct walk *w, struct wn_job *job)
+static void reach(struct wan_plan *p, size_t bytes)
+{
+    if (bytes > p->memory_bytes) p->memory_bytes = bytes;
+}
+
+static enum wan_status walk_steps(struct walk *w)
 {
     struct wan_plan *p = w->plan;
+    struct wn_job *job = w->s->job;
     int n = wn_job_n_steps(job);
     for (int i = 0, first; (first = wn_job_phase(job, i)) < n; i++) {
-        double flops = 0;
         begin(w);
         if (wn_job_seek(job, first, w->err) || wn_job_step(job, w->err)) return w->err->code;
-        end(w, &flops, 0);
-        p->step_flops += flops * (wn_job_phase(job, i + 1) - first) / n;
+        reach(p, held(w));
+        p->step_flops += w->flops * (wn_job_phase(job, i + 1) - first) / n;
     }
-    return WAN_OK;
-}
-
-static enum wan_status drop_rows(void *ctx, int index, int64_t first, int64_t n, const float *rgb,
-                                struct wn_err *err)
-{
-    (void)ctx, (void)index, (void)first, (void)n, (void)rgb, (void)err;
     return WAN_OK;
 }
 
@@ -117,20 +116,90 @@ static size_t encoder_bytes(const struct wan_gen_params *p)
     return ((size_t)2 << 20) + (size_t)(per_pixel * p->width * p->height);
 }
 
-static enum wan_status walk_job(struct walk *w, struct wan_session *s)
+static void set_strips(struct walk *w, struct wn_job_strips strips)
+{
+    w->s->strips = strips;
+    wn_job_set_strips(w->s->job, strips);
+}
+
+/* More strips than n, as few as make them lower; 0: they are of one row. */
+static int more_strips(const struct walk *w, int n)
+{
+    int rows = (int)wn_job_max_strips(w->s->job), height = (rows + n - 1) / n;
+    return height > 1 ? (rows + height - 2) / (height - 1) : 0;
+}
+
+/* The fewest strips in which a part is within the limit, or those in which it takes least. */
+static enum wan_status choose(struct walk *w, int *n, enum wan_status (*walk_part)(struct walk *, size_t *))
+{
+    size_t least = SIZE_MAX, bytes = 0;
+    int best = 1;
+    for (*n = 1; *n && (least > w->limit || *n == 1); *n = more_strips(w, *n)) {
+        set_strips(w, w->s->strips);
+        if (walk_part(w, &bytes)) return w->err->code;
+        if (bytes < least) least = bytes, best = *n;
+    }
+    *n = best;
+    set_strips(w, w->s->strips);
+    return WAN_OK;
+}
+
+static enum wan_status walk_text(struct walk *w, size_t *bytes)
+{
+    begin(w);
+    wn_job_encode_text(w->s->job, w->err);
+    *bytes = held(w);
+    return w->err->code;
+}
+
+static enum wan_status walk_image(struct walk *w, size_t *bytes)
+{
+    begin(w);
+    wn_job_encode_image(w->s->job, w->err);
+    *bytes = held(w);
+    return w->err->code;
+}
+
+/* Frames as the session holds them, and the encoder of the file. */
+static enum wan_status walk_decode(struct walk *w, bool all, size_t *bytes)
+{
+    begin(w);
+    size_t n = wn_session_frame_bytes(w->s);
+    void *frames = wn_alloc(n);
+    if (!frames) return wn_fail_nomem(w->err, "decoded frames", n);
+    if (all)
+        wn_job_decode(w->s->job, NULL, NULL, w->err);
+    else
+        wn_job_try_decode(w->s->job, w->err);
+    wn_free(frames);
+    *bytes = held(w) + encoder_bytes(&w->s->p);
+    return w->err->code;
+}
+
+static enum wan_status try_decode(struct walk *w, size_t *bytes)
+{
+    return walk_decode(w, false, bytes);
+}
+
+static enum wan_status walk_job(struct walk *w)
 {
     struct wan_plan *p = w->plan;
-    wn_job_on_op(s->job, count_flops, w);
-    begin(w);
-    if (wn_job_encode_text(s->job, w->err)) return w->err->code;
-    end(w, &p->text_flops, 0);
-    begin(w);
-    if (wn_job_encode_image(s->job, w->err)) return w->err->code;
-    end(w, &p->image_flops, 0);
-    if (walk_steps(w, s->job)) return w->err->code;
-    begin(w);
-    if (wn_job_decode(s->job, drop_rows, NULL, w->err)) return w->err->code;
-    end(w, &p->decode_flops, encoder_bytes(&s->p));
+    struct wn_job_strips *strips = &w->s->strips;
+    size_t text = 0, image = 0, decode = 0;
+    wn_job_on_op(w->s->job, count_flops, w);
+    if (walk_text(w, &text)) return w->err->code;
+    p->text_flops = w->flops;
+    if (w->s->p.image && choose(w, &strips->image, walk_image)) return w->err->code;
+    if (walk_image(w, &image)) return w->err->code;
+    p->image_flops = w->flops;
+    if (walk_steps(w) || choose(w, &strips->video, try_decode) || walk_decode(w, !w->brief, &decode))
+        return w->err->code;
+    p->decode_flops = w->flops;
+    reach(p, text);
+    reach(p, image);
+    reach(p, decode);
+    p->image_strips = strips->image;
+    p->decode_strips = strips->video;
     return WAN_OK;
 }
 
@@ -166,7 +235,13 @@ struct precisions {
     enum wn_precision dit, t5, vae;
 };
 
-/* A session of the same model on a device that does not compute. */
+static size_t limit_of(const struct wan_context *ctx)
+{
+    return ctx->params.max_memory ? ctx->params.max_memory : SIZE_MAX;
+}
+
+/* A session of the same model on a device that does not compute, gone through. Logs nothing. `of` NULL:
+ * only its memory and sizes are wanted. */
 static enum wan_status walk_dry(struct wan_model *m, const struct wan_gen_params *params,
                                 struct wan_plan *plan, struct precisions *of, struct wn_err *err)
 {
@@ -175,25 +250,137 @@ static enum wan_status walk_dry(struct wan_model *m, const struct wan_gen_params
                                   .isa = real->isa,
                                   .n_threads = real->pool ? wn_pool_n_threads(real->pool) : 1,
                                   .dry = true};
+    struct wan_context quiet = {.dev = m->ctx->dev, .params = m->ctx->params};
     struct wn_device *dry;
-    struct wan_session *s;
-    struct walk w = {.plan = plan, .err = err, .other = other_memory()};
+    struct walk w = {
+        .plan = plan, .err = err, .other = other_memory(), .limit = limit_of(m->ctx), .brief = !of};
+    *plan = (struct wan_plan){0};
     if (wn_device_open(&dry, &dp, err)) return err->code;
-    struct wan_model twin = {.ctx = m->ctx, .checkpoint = m->checkpoint, .defaults = m->defaults};
+    struct wan_model twin = {.ctx = &quiet, .checkpoint = m->checkpoint, .defaults = m->defaults};
     wn_parts_init(&twin.parts, &twin.checkpoint, dry);
     struct wan_gen_params p = *params;
     if (p.seed == WAN_UNSET_I64) p.seed = 0; /* any noise takes the same */
-    if (!wan_session_new(&s, &twin, &p)) {
-        walk_job(&w, s);
-        fill_sizes(plan, s);
-        wn_precision_parse(s->p.precision, 0, "--precision", &of->dit, err);
-        wn_precision_parse(s->p.t5_precision, 0, "--t5-precision", &of->t5, err);
-        wn_precision_parse(s->p.vae_precision, 0, "--vae-precision", &of->vae, err);
-        wan_session_free(s);
+    p.resume_file = NULL;
+    if (wn_session_new(&w.s, &twin, &p, (struct wn_job_strips){1, 1})) {
+        wn_fail(err, quiet.err.code, "%s", quiet.err.text);
+    } else {
+        walk_job(&w);
+        fill_sizes(plan, w.s);
+        if (of) {
+            wn_precision_parse(w.s->p.precision, 0, "--precision", &of->dit, err);
+            wn_precision_parse(w.s->p.t5_precision, 0, "--t5-precision", &of->t5, err);
+            wn_precision_parse(w.s->p.vae_precision, 0, "--vae-precision", &of->vae, err);
+        }
+        wan_session_free(w.s);
     }
     wn_parts_release(&twin.parts);
     wn_device_close(dry);
+    wn_mem_reset_peak();
     return err->code;
+}
+
+/* ---- what fits ---- */
+
+static bool fits(struct wan_model *m, const struct wan_gen_params *params, struct wan_plan *plan)
+{
+    struct wn_err err = {0};
+    return !walk_dry(m, params, plan, NULL, &err) && plan->memory_bytes <= limit_of(m->ctx);
+}
+
+/* The largest video of this aspect and length within the limit, in sixteenths of each side; false: none. */
+static bool smaller_size(struct wan_model *m, const struct wan_gen_params *params, struct wan_plan *found)
+{
+    int low = 0, high = 16; /* sixteenths that fit, and that do not */
+    while (high - low > 1) {
+        struct wan_gen_params p = *params;
+        struct wan_plan plan;
+        int k = (low + high) / 2;
+        p.width = params->width * k / 16;
+        p.height = params->height * k / 16;
+        if (fits(m, &p, &plan))
+            low = k, *found = plan;
+        else
+            high = k;
+    }
+    return low > 0;
+}
+
+/* The longest video of this size. */
+static bool fewer_frames(struct wan_model *m, const struct wan_gen_params *params, struct wan_plan *found)
+{
+    int low = -1, high = (params->frames - 1) / WN_VAE_STRIDE_T; /* latent frames beside the first */
+    while (high - low > 1) {
+        struct wan_gen_params p = *params;
+        struct wan_plan plan;
+        int k = (low + high) / 2;
+        p.frames = 1 + WN_VAE_STRIDE_T * k;
+        if (fits(m, &p, &plan))
+            low = k, *found = plan;
+        else
+            high = k;
+    }
+    return low >= 0;
+}
+
+/* "1.31 GiB": to tell a need from a limit near it. */
+struct bytes_text {
+    char s[32];
+};
+
+static struct bytes_text bytes_text(size_t bytes)
+{
+    struct bytes_text t;
+    double mib = (double)bytes / (1 << 20);
+    snprintf(t.s, sizeof t.s, mib < 1000 ? "%.1f MiB" : "%.2f GiB", mib < 1000 ? mib : mib / 1024);
+    return t;
+}
+
+/* The sentence for a run that needs `plan`. */
+static enum wan_status refuse(struct wan_model *m, const struct wan_gen_params *params,
+                              const struct wan_plan *plan, struct wn_err *err)
+{
+    struct wan_gen_params p = *params;
+    struct wan_plan size, frames;
+    char advice[128];
+    p.width = plan->width;
+    p.height = plan->height;
+    p.frames = plan->frames;
+    p.strict = 0;
+    bool has_size = smaller_size(m, &p, &size), has_frames = fewer_frames(m, &p, &frames);
+    int n = 0;
+    if (has_size) n = snprintf(advice, sizeof advice, "%dx%d", size.width, size.height);
+    if (has_size && plan->frames > 1)
+        n += snprintf(advice + n, sizeof advice - (size_t)n, " with %d frames", plan->frames);
+    if (has_frames)
+        snprintf(advice + n, sizeof advice - (size_t)n, "%s%dx%d with %d frame%s", has_size ? ", or " : "",
+                 plan->width, plan->height, frames.frames, frames.frames == 1 ? "" : "s");
+    return wn_fail(err, WAN_ENOMEM, "--max-memory %s: this run needs at least %s (%dx%d, %d frame%s); %s%s",
+                   bytes_text(limit_of(m->ctx)).s, bytes_text(plan->memory_bytes).s, plan->width,
+                   plan->height, plan->frames, plan->frames == 1 ? "" : "s",
+                   has_size || has_frames ? advice : "no size of video would fit",
+                   has_size || has_frames ? " would fit" : "");
+}
+
+static enum wan_status plan_to_fit(struct wan_model *m, const struct wan_gen_params *params,
+                                   struct wan_plan *plan, struct precisions *of, struct wn_err *err)
+{
+    if (walk_dry(m, params, plan, of, err) || plan->memory_bytes <= limit_of(m->ctx)) return err->code;
+    return refuse(m, params, plan, err);
+}
+
+enum wan_status wn_plan_strips(struct wan_model *m, const struct wan_gen_params *params,
+                               struct wn_job_strips *strips, struct wn_err *err)
+{
+    const char *device = m->ctx->dev->table->name;
+    struct wan_plan plan;
+    *strips = (struct wn_job_strips){1, 1};
+    if (!m->ctx->params.max_memory || !strcmp(device, "mlx")) return WAN_OK;
+    if (strcmp(device, "cpu"))
+        return wn_fail(err, WAN_EUNSUPPORTED, "--max-memory: what a run on device '%s' takes is not known",
+                       device);
+    if (plan_to_fit(m, params, &plan, NULL, err)) return err->code;
+    *strips = (struct wn_job_strips){plan.image_strips, plan.decode_strips};
+    return WAN_OK;
 }
 
 static enum wan_status estimate_time(struct wan_context *ctx, struct precisions of, struct wan_plan *p,
@@ -215,6 +402,7 @@ enum wan_status wan_plan(struct wan_model *m, const struct wan_gen_params *param
     struct wn_err *err = wn_enter(m->ctx);
     *plan = (struct wan_plan){0};
     struct precisions of = {0};
-    if (walk_dry(m, params, plan, &of, err)) return err->code;
+    struct wan_gen_params resolved; /* tells what is moved */
+    if (wan_gen_resolve(m, params, &resolved) || plan_to_fit(m, params, plan, &of, err)) return err->code;
     return estimate_time(m->ctx, of, plan, err);
 }

@@ -218,8 +218,8 @@ static enum wan_status make_job(struct wan_session *s, struct wn_err *err)
     return err->code;
 }
 
-enum wan_status wan_session_new(struct wan_session **out, struct wan_model *model,
-                                const struct wan_gen_params *params)
+enum wan_status wn_session_new(struct wan_session **out, struct wan_model *model,
+                               const struct wan_gen_params *params, struct wn_job_strips strips)
 {
     struct wan_gen_params p;
     *out = NULL;
@@ -230,13 +230,31 @@ enum wan_status wan_session_new(struct wan_session **out, struct wan_model *mode
     if (!s) return wn_fail_nomem(err, "a session", sizeof *s);
     s->model = model;
     s->p = p;
-    s->n_strips = 1;
+    s->strips = strips;
     s->start = s->stage_start = wn_now();
     if (own_strings(&s->p, err) || make_job(s, err)) {
         wan_session_free(s);
         return err->code;
     }
+    wn_job_set_strips(s->job, strips);
     *out = s;
+    return WAN_OK;
+}
+
+enum wan_status wan_session_new(struct wan_session **out, struct wan_model *model,
+                                const struct wan_gen_params *params)
+{
+    struct wn_err *err = wn_enter(model->ctx);
+    struct wn_job_strips strips;
+    *out = NULL;
+    if (wn_plan_strips(model, params, &strips, err) || wn_session_new(out, model, params, strips))
+        return err->code;
+    if (strips.image > 1)
+        wn_logf(&model->ctx->log, WN_LOG_NOTICE,
+                "the image is encoded in %d strips, to stay within --max-memory", strips.image);
+    if (strips.video > 1)
+        wn_logf(&model->ctx->log, WN_LOG_NOTICE,
+                "the video is decoded in %d strips, to stay within --max-memory", strips.video);
     return WAN_OK;
 }
 
@@ -411,7 +429,7 @@ static enum wan_status on_rows(void *ctx, int index, int64_t first, int64_t n, c
     struct sink *k = ctx;
     const struct wan_gen_params *p = &k->s->p;
     size_t row = (size_t)p->width * 3;
-    uint8_t *rgb = k->rgb + (k->s->n_strips > 1 ? (size_t)index * (size_t)p->height * row : 0);
+    uint8_t *rgb = k->rgb + (k->s->strips.video > 1 ? (size_t)index * (size_t)p->height * row : 0);
     (k->still ? wn_pixels_round : wn_pixels_truncate)(wn_frame_packed(data, (int)n, p->width, 0),
                                                       rgb + (size_t)first * row);
     if (first + n == p->height && whole_frame(k, index, rgb, err)) return err->code;
@@ -422,13 +440,19 @@ static enum wan_status on_rows(void *ctx, int index, int64_t first, int64_t n, c
     return WAN_OK;
 }
 
+size_t wn_session_frame_bytes(const struct wan_session *s)
+{
+    size_t frame = (size_t)s->p.width * (size_t)s->p.height * 3;
+    return s->strips.video > 1 ? frame * (size_t)s->p.frames : frame;
+}
+
 static enum wan_status run_sink(struct sink *k, struct wn_err *err)
 {
     struct wan_session *s = k->s;
     int64_t dim[4];
     wn_job_latents(s->job, dim);
-    k->n_all = (int)dim[1] * s->n_strips;
-    size_t bytes = (size_t)s->p.width * (size_t)s->p.height * 3 * (s->n_strips > 1 ? (size_t)s->p.frames : 1);
+    k->n_all = (int)dim[1] * s->strips.video;
+    size_t bytes = wn_session_frame_bytes(s);
     k->rgb = wn_alloc(bytes);
     if (!k->rgb) return wn_fail_nomem(err, "decoded frames", bytes);
     begin_stage(s, "decode", 0, k->n_all);

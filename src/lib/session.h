@@ -24,8 +24,19 @@ struct wan_session {
     double stage_start; /* of the stage in progress */
     int stage_first;    /* what was done of it before: steps of an earlier run */
     bool denoising;
-    int n_strips; /* in which the VAE works, at least 1 */
+    struct wn_job_strips strips;
 };
+
+/* wan_session_new with so many strips, and without a look at what fits. */
+enum wan_status wn_session_new(struct wan_session **s, struct wan_model *model,
+                               const struct wan_gen_params *params, struct wn_job_strips strips);
+/* What decoding holds of finished frames. */
+size_t wn_session_frame_bytes(const struct wan_session *s);
+
+/* In how many strips the VAE must work for the run to stay within the context's max_memory. WAN_ENOMEM says
+ * what would fit. 1 without a limit, and on a device that sees to it itself. */
+enum wan_status wn_plan_strips(struct wan_model *model, const struct wan_gen_params *params,
+                               struct wn_job_strips *strips, struct wn_err *err);
 
 /* The seed of the run whose state `path` holds, where there is one; false otherwise. */
 bool wn_state_seed(const char *path, int64_t *seed);

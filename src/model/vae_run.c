@@ -420,7 +420,8 @@ static struct wn_tensor run_layers(struct wn_exec *ex, struct wn_vae_stream *s, 
     struct held held = {.rows = s->at}; /* for the shortcut over the stage that layer i is in */
     for (; i < end && wn_ok(ex); i++) {
         const struct wn_vae_layer *l = &h->layer[i];
-        if (i == h->middle + WN_VAE_N_MIDDLE) x = crop_to(ex, s, x, rows_needed(s, h, i));
+        bool middle = i >= h->middle && i < h->middle + WN_VAE_N_MIDDLE;
+        if (!middle) x = crop_to(ex, s, x, rows_needed(s, h, i));
         if (l->opens) held = open_shortcut(ex, s, l->opens, x);
         struct span out = rows_after(l, s->at);
         struct wn_scope scope;
@@ -463,7 +464,6 @@ static struct wn_tensor run_frames(struct wn_exec *ex, struct wn_vae_stream *s, 
         wn_scope_begin(ex, &scope);
         s->at = at;
         if (n > 1) one = wn_unary(ex, .x = wn_rows(x, f, f + 1)); /* a copy: what consumes it may reuse it */
-        one = crop_to(ex, s, one, rows_needed(s, h, h->n_temporal));
         one = run_layers(ex, s, h, h->n_temporal, s->last, one);
         if (s->last == h->n_layers) one = run_head(ex, s, h, one);
         one = crop_to(ex, s, one, s->want); /* near an edge of the frame there may be more */

@@ -25,18 +25,25 @@ static struct wn_vae_stream *open_strip(struct wn_exec *ex, const struct wn_vae 
     return s;
 }
 
+/* Blocks kept for the next tensors of a strip do not fit those of another one. */
+static void close_strip(struct wn_exec *ex, struct wn_vae_stream *s)
+{
+    wn_vae_stream_free(s);
+    ex->dev->table->trim(ex->dev);
+}
+
 /* ---- decoding ---- */
 
-/* One decoded chunk [n, rows, W, 3], whose first row is that of a frame. */
+/* One decoded chunk [n, rows, W, 3], whose first row is that of a frame; `rows` NULL: it is dropped. */
 static enum wan_status hand_over(struct wn_exec *ex, struct wn_tensor t, int *index, int64_t first,
                                  wn_rows_fn *rows, void *ctx)
 {
     if (!wn_ok(ex)) return ex->err.code;
     float *rgb = wn_alloc(wn_n_bytes(t));
     if (!rgb) return wn_fail_nomem(&ex->err, "decoded frames", wn_n_bytes(t));
-    wn_download(ex, t, rgb);
     int64_t n = t.dim[1] * t.dim[2] * t.dim[3];
-    for (int64_t i = 0; i < t.dim[0] && wn_ok(ex); i++)
+    if (rows) wn_download(ex, t, rgb);
+    for (int64_t i = 0; rows && i < t.dim[0] && wn_ok(ex); i++)
         rows(ctx, (*index)++, first, t.dim[1], rgb + i * n, &ex->err);
     wn_free(rgb);
     return ex->err.code;
@@ -56,18 +63,38 @@ static void decode_strip(struct wn_exec *ex, struct wn_vae_stream *stream, const
     }
 }
 
+static void decode_strip_of(struct wn_exec *ex, const struct wn_vae *vae, const float *latent,
+                            const int64_t dim[4], int i, int n, wn_rows_fn *rows, void *ctx)
+{
+    struct wn_vae_stream *stream = open_strip(ex, vae, i, n, dim[2]);
+    decode_strip(ex, stream, latent, dim, wn_vae_stride(vae) * strip_start(i, n, dim[2]), rows, ctx);
+    close_strip(ex, stream);
+}
+
+static enum wan_status check_channels(struct wn_exec *ex, const struct wn_vae *vae, const int64_t dim[4])
+{
+    if (dim[0] == wn_vae_z(vae)) return WAN_OK;
+    return wn_exec_fail(ex, WAN_EINVAL, "latents of %lld channels for a VAE of %lld", (long long)dim[0],
+                        (long long)wn_vae_z(vae));
+}
+
 enum wan_status wn_decode_latents(struct wn_exec *ex, const struct wn_vae *vae, const float *latent,
                                   const int64_t dim[4], int n_strips, wn_rows_fn *rows, void *ctx)
 {
-    if (dim[0] != wn_vae_z(vae))
-        return wn_exec_fail(ex, WAN_EINVAL, "latents of %lld channels for a VAE of %lld", (long long)dim[0],
-                            (long long)wn_vae_z(vae));
     int n = strips_of(n_strips, dim[2]);
-    for (int i = 0; i < n && wn_ok(ex); i++) {
-        struct wn_vae_stream *stream = open_strip(ex, vae, i, n, dim[2]);
-        decode_strip(ex, stream, latent, dim, wn_vae_stride(vae) * strip_start(i, n, dim[2]), rows, ctx);
-        wn_vae_stream_free(stream);
-    }
+    if (check_channels(ex, vae, dim)) return ex->err.code;
+    for (int i = 0; i < n && wn_ok(ex); i++) decode_strip_of(ex, vae, latent, dim, i, n, rows, ctx);
+    return ex->err.code;
+}
+
+enum wan_status wn_try_decode(struct wn_exec *ex, const struct wn_vae *vae, const float *latent,
+                              const int64_t dim[4], int n_strips)
+{
+    int n = strips_of(n_strips, dim[2]), i = n / 2;
+    int64_t some[4] = {dim[0], dim[1] < 3 ? dim[1] : 3, dim[2], dim[3]};
+    if (check_channels(ex, vae, dim)) return ex->err.code;
+    while (i > 0 && strip_start(i + 1, n, dim[2]) - strip_start(i, n, dim[2]) < (dim[2] + n - 1) / n) i--;
+    decode_strip_of(ex, vae, latent, some, i, n, NULL, NULL);
     return ex->err.code;
 }
 
@@ -104,7 +131,7 @@ static void encode_whole(struct wn_exec *ex, const struct wn_vae *vae, struct cl
         wn_vae_encode(ex, stream, c->chunk, c->T * c->H * c->W, c->T, c->H, c->W, latent + f * hw, c->F * hw);
         wn_scope_end(ex, &scope);
     }
-    wn_vae_stream_free(stream);
+    close_strip(ex, stream);
 }
 
 /* What the second half of the encoder takes, of all frames: [F, h, w, C], made when the first strip tells C.
@@ -154,7 +181,7 @@ static void encode_rest(struct wn_exec *ex, const struct wn_vae *vae, const stru
         wn_vae_encode_rest(ex, stream, x, latent + f * hw, all->F * hw);
         wn_scope_end(ex, &scope);
     }
-    wn_vae_stream_free(stream);
+    close_strip(ex, stream);
 }
 
 static void encode_in_strips(struct wn_exec *ex, const struct wn_vae *vae, struct clip *c, int n,
@@ -165,7 +192,7 @@ static void encode_in_strips(struct wn_exec *ex, const struct wn_vae *vae, struc
     for (int i = 0; i < n && wn_ok(ex); i++) {
         struct wn_vae_stream *stream = open_strip(ex, vae, i, n, all.h);
         encode_strip(ex, stream, c, strip_start(i, n, all.h), &all);
-        wn_vae_stream_free(stream);
+        close_strip(ex, stream);
     }
     encode_rest(ex, vae, &all, latent);
     wn_free(all.data);

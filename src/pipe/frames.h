@@ -18,6 +18,11 @@ typedef enum wan_status wn_rows_fn(void *ctx, int index, int64_t first, int64_t 
 enum wan_status wn_decode_latents(struct wn_exec *ex, const struct wn_vae *vae, const float *latent,
                                   const int64_t dim[4], int n_strips, wn_rows_fn *rows, void *ctx);
 
+/* As much of it as takes all the memory that it takes: three latent frames of a strip that is as high as any,
+ * and far from the edges. */
+enum wan_status wn_try_decode(struct wn_exec *ex, const struct wn_vae *vae, const float *latent,
+                              const int64_t dim[4], int n_strips);
+
 /* Frames [3, n, H, W] in [-1, 1], then grey ones (0) up to `frames` in all, to latents [z, F, h, w],
  * normalised; F is (frames - 1) / 4 + 1, and frames past 1 + 4 (F - 1) are dropped. H and W are multiples of
  * the stride. */

@@ -29,7 +29,7 @@ struct wn_job {
     struct wn_contexts contexts;
     struct wn_dit_text *text;
     struct wn_dit_grid grid;
-    int n_strips;       /* of the VAE's frames */
+    struct wn_job_strips strips;
     bool has_condition; /* the image went into `input` */
     float *first;       /* [z, h, w] what latent frame 0 is held to (TI2V), or NULL */
     double *t;          /* [tokens] timesteps, with `first` */
@@ -193,9 +193,19 @@ void wn_job_on_op(struct wn_job *j,
     j->on_op_ctx = ctx;
 }
 
-void wn_job_set_strips(struct wn_job *j, int n)
+void wn_job_set_strips(struct wn_job *j, struct wn_job_strips strips)
 {
-    j->n_strips = n;
+    j->strips = strips;
+    j->has_condition = false;
+    wn_free(j->first);
+    wn_free(j->t);
+    j->first = NULL;
+    j->t = NULL;
+}
+
+int64_t wn_job_max_strips(const struct wn_job *j)
+{
+    return j->dim[2];
 }
 
 int wn_job_phase(const struct wn_job *j, int i)
@@ -237,7 +247,7 @@ static void encode_beside(struct wn_job *j, struct wn_exec *ex)
     memset(mask, 0, (size_t)(MASK_CHANNELS * F_plane) * sizeof *mask);
     for (int c = 0; c < MASK_CHANNELS; c++)
         for (int64_t i = 0; i < plane(j); i++) mask[c * F_plane + i] = 1;
-    wn_encode_frames(ex, j->parts->vae, j->p.image, 1, j->p.frames, j->p.height, j->p.width, j->n_strips,
+    wn_encode_frames(ex, j->parts->vae, j->p.image, 1, j->p.frames, j->p.height, j->p.width, j->strips.image,
                      mask + MASK_CHANNELS * F_plane);
 }
 
@@ -257,7 +267,7 @@ static void encode_first(struct wn_job *j, struct wn_exec *ex)
     if (!first || !j->t)
         wn_fail_nomem(&ex->err, "the first frame",
                       (unsigned long long)(j->dim[0] * plane(j)) * sizeof *first);
-    wn_encode_frames(ex, j->parts->vae, j->p.image, 1, 1, j->p.height, j->p.width, j->n_strips, first);
+    wn_encode_frames(ex, j->parts->vae, j->p.image, 1, 1, j->p.height, j->p.width, j->strips.image, first);
     if (wn_ok(ex))
         j->first = first;
     else
@@ -419,12 +429,40 @@ enum wan_status wn_job_restore(struct wn_job *j, const struct wn_weights *state,
 
 /* ---- decoding ---- */
 
-enum wan_status wn_job_decode(struct wn_job *j, wn_rows_fn *rows, void *ctx, struct wn_err *err)
+/* Keys and values of the text and places of tokens, which another step would make again. */
+static void drop_step_memory(struct wn_job *j)
+{
+    wn_dit_text_free(j->text);
+    j->text = NULL;
+    wn_dit_grid_release(&j->grid);
+}
+
+static enum wan_status begin_decode(struct wn_job *j, struct wn_err *err)
 {
     if (wn_parts_vae(j->parts, err)) return err->code;
+    drop_step_memory(j);
     for (int i = 0; i < j->n_phases; i++) wn_parts_rest(j->parts, j->phase[i].dit);
-    struct wn_exec ex = make_exec(j, j->p.vae);
-    wn_decode_latents(&ex, j->parts->vae, j->x, j->dim, j->n_strips, rows, ctx);
+    return WAN_OK;
+}
+
+static enum wan_status end_decode(struct wn_job *j, struct wn_exec *ex, struct wn_err *err)
+{
     j->parts->dev->table->trim(j->parts->dev);
-    return take_err(&ex, err);
+    return take_err(ex, err);
+}
+
+enum wan_status wn_job_decode(struct wn_job *j, wn_rows_fn *rows, void *ctx, struct wn_err *err)
+{
+    if (begin_decode(j, err)) return err->code;
+    struct wn_exec ex = make_exec(j, j->p.vae);
+    wn_decode_latents(&ex, j->parts->vae, j->x, j->dim, j->strips.video, rows, ctx);
+    return end_decode(j, &ex, err);
+}
+
+enum wan_status wn_job_try_decode(struct wn_job *j, struct wn_err *err)
+{
+    if (begin_decode(j, err)) return err->code;
+    struct wn_exec ex = make_exec(j, j->p.vae);
+    wn_try_decode(&ex, j->parts->vae, j->x, j->dim, j->strips.video);
+    return end_decode(j, &ex, err);
 }

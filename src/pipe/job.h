@@ -41,8 +41,13 @@ void wn_job_free(struct wn_job *job); /* NULL is fine */
 void wn_job_on_op(struct wn_job *job,
                   void (*fn)(void *ctx, int op, const void *args, struct wn_tensor out, double seconds),
                   void *ctx);
-/* Strips in which the VAE works (frames.h); 1 at first. */
-void wn_job_set_strips(struct wn_job *job, int n);
+/* In how many strips the VAE encodes the image and decodes the video from now on (frames.h); 0 is 1. The image
+ * has to be encoded again. */
+struct wn_job_strips {
+    int image, video;
+};
+void wn_job_set_strips(struct wn_job *job, struct wn_job_strips strips);
+int64_t wn_job_max_strips(const struct wn_job *job);
 /* Steps are done in phases, one for each transformer: the first step of phase i, n_steps for i past the last.
  */
 int wn_job_phase(const struct wn_job *job, int i);
@@ -70,6 +75,8 @@ int wn_job_state(struct wn_job *job, struct wn_weight tensor[WN_JOB_STATE_TENSOR
 enum wan_status wn_job_restore(struct wn_job *job, const struct wn_weights *state, int done,
                                struct wn_err *err);
 
+/* As wn_try_decode: for plans. */
+enum wan_status wn_job_try_decode(struct wn_job *job, struct wn_err *err);
 /* Frames of the latents as they are now, as wn_decode_latents gives them. A status from the callback ends the
  * decode. */
 enum wan_status wn_job_decode(struct wn_job *job, wn_rows_fn *rows, void *ctx, struct wn_err *err);
