@@ -32,4 +32,38 @@ for size in 64x64 160x96 256x256; do
     ok "$size: planned $planned MiB for the process, the library held $held MiB" \
         "$(echo "$planned $held" | awk '{ exit !($1 >= $2 && $1 < $2 * 1.1 + 40) }'; echo $?)"
 done
+
+# --max-memory: the same frames from less, or a sentence that says what would fit
+video="-m $shapes --size 32x320 --frames 9 --steps 1 --seed 1"
+# shellcheck disable=SC2086
+run 0 generate $video --prompt 'a red circle' -o whole.webp
+for share in 90 70; do
+    # shellcheck disable=SC2086
+    run 0 generate $video --prompt 'a red circle' --plan
+    limit=$(mib out memory | awk "{ print int(\$1 * $share / 100 * 1048576) }")
+    # shellcheck disable=SC2086
+    run 0 generate $video --prompt 'a red circle' --plan --max-memory "$limit"
+    shows 'the video decoded in'
+    # shellcheck disable=SC2086
+    run 0 generate $video --prompt 'a red circle' -o strips.webp --max-memory "$limit"
+    grep -q 'is decoded in [0-9]* strips' err
+    ok "$share %: strips are said" $?
+    same "$share %: the same file" whole.webp strips.webp
+    held=$(sed -n 's/^took .*peak memory \([0-9.]*\) MiB .*/\1/p' err)
+    ok "$share %: the library held $held MiB of $limit bytes" "$(echo "$held $limit" | awk '{ exit !($1 * 1048576 <= $2) }'; echo $?)"
+done
+run 0 generate -m "$shapes" --prompt x --size 160x160 --frames 9 --plan --max-memory 8GiB
+grep -q strips out
+ok 'no strips where there is room' "$(test $? = 1; echo $?)"
+for command in --plan '-o refused.mp4'; do
+    # shellcheck disable=SC2086
+    fails 1 '--max-memory 60.0 MiB: this run needs at least' generate -m "$shapes" --prompt x --size 320x320 --frames 33 --max-memory 60MiB $command
+    grep -q '(320x320, 33 frames); [0-9]*x[0-9]* with 33 frames' err
+    ok 'a size that would fit is said' $?
+done
+ok 'nothing is written' "$(test ! -e refused.mp4 && test ! -e refused.mp4.resume; echo $?)"
+size=$(sed -n 's/.*frames); \([0-9x]*\) with .*/\1/p' err)
+run 0 generate -m "$shapes" --prompt x --size "$size" --frames 33 --plan --max-memory 60MiB
+fails 1 'no size of video would fit' generate -m "$shapes" --prompt x --plan --max-memory 1MiB
+fails 1 'is not known' generate -m "$shapes" --prompt x --device ref --max-memory 1GiB -o x.png
 finish
