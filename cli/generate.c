@@ -18,14 +18,14 @@ struct generate {
     struct run_args run;
     struct wan_gen_params params;
     struct wan_model_params model_params;
-    const char *output;
+    const char *output, *like_file, *profile_trace;
     int plan, resume, profile;
-    const char *profile_trace;
     char state[4096];            /* file in which the run is kept while it is not done */
     char prompt[MAX_PROMPT + 1]; /* where it came from standard input */
     char default_output[320];    /* 50 characters of at most 4 bytes, the seed, a number */
     struct wan_context *ctx;
     struct wan_model *model;
+    struct wan_like *like;
     struct wan_session *session;
 };
 
@@ -43,6 +43,8 @@ static struct opt_set generate_options(struct generate *g, struct opt *opts)
          "at the end, say which operations took the time"},
         {"profile-trace", NULL, OPT_STRING, &g->profile_trace, 0, 0, "file", "trace.json",
          "write every operation with its time, for chrome://tracing or Perfetto"},
+        {"like", NULL, OPT_STRING, &g->like_file, 0, 0, "file", "kite.mp4",
+         "repeat the run that made this file, by its metadata; other options given here win"},
         {"high", NULL, OPT_STRING, &m->high, 0, 0, "file", "high_noise.safetensors",
          "transformer of the noisy steps, instead of the one in the folder"},
         {"low", NULL, OPT_STRING, &m->low, 0, 0, "file", "low_noise.safetensors",
@@ -154,13 +156,36 @@ static void default_frames(struct generate *g)
     if (picture && g->params.frames == WAN_UNSET) g->params.frames = 1;
 }
 
+/* What the metadata names, where the command line is silent. */
+static int take_like(struct generate *g)
+{
+    size_t n;
+    const struct wan_option *o = wan_gen_options(&n);
+    struct wan_gen_params unset = *wan_gen_params(.prompt = NULL);
+    if (!g->like_file) return 0;
+    enum wan_status status = wan_like_open(&g->like, g->ctx, g->like_file);
+    if (status) return ui_fail_status(status, g->ctx, EXIT_ERROR);
+    const struct wan_gen_params *like = wan_like_params(g->like);
+    for (size_t i = 0; i < n; i++) {
+        bool two = o[i].type == WAN_OPT_SIZE || o[i].type == WAN_OPT_PAIR;
+        size_t bytes = o[i].type == WAN_OPT_STRING                               ? sizeof(char *)
+                       : o[i].type == WAN_OPT_I64                                ? sizeof(int64_t)
+                       : o[i].type == WAN_OPT_FLOAT || o[i].type == WAN_OPT_PAIR ? sizeof(double)
+                                                                                 : sizeof(int);
+        char *field = (char *)&g->params + o[i].offset;
+        if (two) bytes *= 2;
+        if (!memcmp(field, (char *)&unset + o[i].offset, bytes))
+            memcpy(field, (const char *)like + o[i].offset, bytes);
+    }
+    return 0;
+}
+
 static int check_arguments(struct generate *g)
 {
     if (g->resume && !g->output && !g->params.latents_file)
         return ui_fail(EXIT_USAGE, "--resume needs the -o or --save-latents of the run that was stopped");
     if (!names_model(g)) return ui_fail(EXIT_USAGE, "wan generate needs -m MODEL, a checkpoint folder");
-    default_frames(g);
-    return check_prompt(g);
+    return 0;
 }
 
 /* A name from the first 50 characters of the prompt and the seed, one that is not taken. */
@@ -294,6 +319,7 @@ static int open_session(struct generate *g)
     enum wan_status status = wan_gen_resolve(g->model, &g->params, &resolved);
     if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
     status = wan_session_new(&g->session, g->model, &resolved);
+    if (!status && g->like) status = wan_like_check(g->like, g->session);
     if (status) return ui_fail_status(status, g->ctx, from_files ? EXIT_ERROR : EXIT_USAGE);
     if (!g->output && !g->params.latents_file) choose_output(g, wan_session_params(g->session));
     if ((code = name_state(g))) return code;
@@ -321,6 +347,9 @@ static int run(struct generate *g)
 {
     double start = seconds_now();
     int code = run_context(&g->ctx, &g->run);
+    if (!code) code = take_like(g);
+    if (!code) default_frames(g);
+    if (!code) code = check_prompt(g);
     if (!code) code = open_model(g);
     if (!code && g->plan) return plan(g);
     if (!code) code = open_session(g);
@@ -360,6 +389,7 @@ int cmd_generate(int argc, char **argv)
         if (!code) code = run(&g);
     }
     wan_session_free(g.session);
+    wan_like_free(g.like);
     wan_model_free(g.model);
     wan_context_free(g.ctx);
     return code;

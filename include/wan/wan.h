@@ -146,6 +146,15 @@ struct wan_gen_params {
 WAN_API enum wan_status wan_gen_resolve(struct wan_model *model, const struct wan_gen_params *in,
                                         struct wan_gen_params *out);
 
+/* The parameters of the run that a file (.mp4, .webm, .webp, .png) came from, by its metadata: what they name
+ * is set, images, noise and contexts by file name without folder. They live as long as the object.
+ * WAN_EFORMAT: the file holds none. */
+struct wan_like;
+WAN_API enum wan_status wan_like_open(struct wan_like **like, struct wan_context *ctx, const char *path);
+WAN_API void wan_like_free(struct wan_like *like); /* NULL is fine */
+WAN_API const struct wan_gen_params *wan_like_params(const struct wan_like *like);
+WAN_API const char *wan_like_model(const struct wan_like *like); /* "Wan2.1 T2V 1.3B"; "" when not told */
+
 /* One entry of the table that drives struct fields, program options, help and documentation. */
 enum wan_option_type {
     WAN_OPT_STRING,
@@ -207,6 +216,8 @@ WAN_API void wan_session_drop_state(struct wan_session *s);
  * within the context's max_memory, and what would be. */
 WAN_API enum wan_status wan_session_new(struct wan_session **s, struct wan_model *model,
                                         const struct wan_gen_params *params);
+/* Warns in the log where this session has other weights or input files than the run that `like` came from. */
+WAN_API enum wan_status wan_like_check(const struct wan_like *like, struct wan_session *s);
 WAN_API void wan_session_free(struct wan_session *s); /* NULL is fine */
 WAN_API const struct wan_gen_params *
 wan_session_params(const struct wan_session *s); /* as resolved; the seed is set */

@@ -14,5 +14,7 @@ struct wan_model {
 
 /* Bounds of every field that is set (options.c). */
 enum wan_status wn_gen_check(const struct wan_gen_params *p, struct wn_err *err);
+/* The value of an option as the program reads it, in new memory; NULL: no memory. */
+char *wn_option_text(const struct wan_gen_params *p, const struct wan_option *o);
 
 #endif

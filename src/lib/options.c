@@ -1,5 +1,10 @@
 /* The one table of generation options: struct fields, program options, bounds, help and documentation. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/mem.h"
 
 #include "lib/model.h"
 
@@ -92,4 +97,40 @@ enum wan_status wn_gen_check(const struct wan_gen_params *p, struct wn_err *err)
         }
     }
     return WAN_OK;
+}
+
+/* The shortest digits that give the number back. */
+struct number {
+    char s[32];
+};
+
+static struct number number_text(double v)
+{
+    struct number t;
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(t.s, sizeof t.s, "%.*g", digits, v);
+        if (strtod(t.s, NULL) == v) break;
+    }
+    return t;
+}
+
+char *wn_option_text(const struct wan_gen_params *p, const struct wan_option *o)
+{
+    const char *field = (const char *)p + o->offset;
+    const double *pair = (const double *)field;
+    switch (o->type) {
+    case WAN_OPT_STRING: {
+        const char *s = *(const char *const *)field;
+        return wn_strdup(s ? s : "");
+    }
+    case WAN_OPT_INT:
+    case WAN_OPT_FLAG: return wn_sprintf("%d", *(const int *)field);
+    case WAN_OPT_I64: return wn_sprintf("%" PRId64, *(const int64_t *)field);
+    case WAN_OPT_FLOAT: return wn_sprintf("%s", number_text(*pair).s);
+    case WAN_OPT_SIZE: return wn_sprintf("%dx%d", ((const int *)field)[0], ((const int *)field)[1]);
+    case WAN_OPT_PAIR:
+        if (pair[0] == pair[1]) return wn_sprintf("%s", number_text(pair[0]).s);
+        return wn_sprintf("%s,%s", number_text(pair[0]).s, number_text(pair[1]).s);
+    }
+    return NULL;
 }

@@ -469,27 +469,6 @@ enum wan_status wan_session_decode(struct wan_session *s,
     return run_sink(&k, wn_enter(s->model->ctx));
 }
 
-/* The parameters as one line, for the file's metadata. */
-static char *describe(const struct wan_session *s)
-{
-    const struct wan_gen_params *p = &s->p;
-    struct wn_str t = {0};
-    int bad =
-        wn_str_addf(&t, "wan %s; model %s; size %dx%d; frames %d; steps %d; solver %s; shift %g; guidance %g",
-                    wan_version(), s->model->checkpoint.name, p->width, p->height, p->frames, p->steps,
-                    p->solver, p->shift, p->guidance_low);
-    if (p->guidance_high != p->guidance_low) bad |= wn_str_addf(&t, ",%g", p->guidance_high);
-    if (p->image) bad |= wn_str_addf(&t, "; image %s", wn_path_base(p->image));
-    if (p->noise_file)
-        bad |= wn_str_addf(&t, "; noise %s", wn_path_base(p->noise_file));
-    else
-        bad |= wn_str_addf(&t, "; seed %" PRId64 "; rng %s", p->seed, p->rng);
-    bad |= wn_str_addf(&t, "; precision %s, t5 %s, vae %s; device %s", p->precision, p->t5_precision,
-                       p->vae_precision, s->model->ctx->dev->table->name);
-    if (bad) wn_str_release(&t);
-    return t.data;
-}
-
 enum wan_status wan_output_check(struct wan_context *ctx, const char *path, int frames)
 {
     return wn_output_check(path, frames == WAN_UNSET ? 0 : frames, wn_enter(ctx));
@@ -499,8 +478,8 @@ enum wan_status wan_session_write(struct wan_session *s, const char *path)
 {
     struct wn_err *err = wn_enter(s->model->ctx);
     const struct wan_gen_params *p = &s->p;
-    char *params = describe(s);
-    if (!params) return wn_fail_nomem(err, "metadata", 512);
+    char *params = wn_session_describe(s, err);
+    if (!params) return err->code;
     const struct wn_media_text text[] = {{"comment", params}, {"description", p->prompt}};
     struct sink k = {.s = s, .still = p->frames == 1};
     const struct wn_output_params op = {.path = path,

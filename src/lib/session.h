@@ -38,6 +38,10 @@ size_t wn_session_frame_bytes(const struct wan_session *s);
 enum wan_status wn_plan_strips(struct wan_model *model, const struct wan_gen_params *params,
                                struct wn_job_strips *strips, struct wn_err *err);
 
+/* The parameters as one line, for metadata, in new memory (like.c); NULL after a failure. Maps the weights
+ * that the run needs. */
+char *wn_session_describe(struct wan_session *s, struct wn_err *err);
+
 /* The seed of the run whose state `path` holds, where there is one; false otherwise. */
 bool wn_state_seed(const char *path, int64_t *seed);
 /* Go on from the state in s->p.resume_file, if that file exists. WAN_EINVAL names what differs. */

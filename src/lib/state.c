@@ -61,31 +61,12 @@ static bool is_free(const char *option, bool image)
     return false;
 }
 
-static char *option_text(const struct wan_gen_params *p, const struct wan_option *o)
-{
-    const char *field = (const char *)p + o->offset;
-    switch (o->type) {
-    case WAN_OPT_STRING: {
-        const char *s = *(const char *const *)field;
-        return wn_strdup(s ? s : "");
-    }
-    case WAN_OPT_INT:
-    case WAN_OPT_FLAG: return wn_sprintf("%d", *(const int *)field);
-    case WAN_OPT_I64: return wn_sprintf("%" PRId64, *(const int64_t *)field);
-    case WAN_OPT_FLOAT: return wn_sprintf("%.17g", *(const double *)field);
-    case WAN_OPT_SIZE: return wn_sprintf("%dx%d", ((const int *)field)[0], ((const int *)field)[1]);
-    case WAN_OPT_PAIR:
-        return wn_sprintf("%.17g,%.17g", ((const double *)field)[0], ((const double *)field)[1]);
-    }
-    return NULL;
-}
-
 static void add_options(struct facts *f, const struct wan_session *s)
 {
     size_t n;
     const struct wan_option *o = wan_gen_options(&n);
     for (size_t i = 0; i < n; i++)
-        if (!is_free(o[i].name, s->image.pixels != NULL)) add(f, o[i].name, option_text(&s->p, &o[i]));
+        if (!is_free(o[i].name, s->image.pixels != NULL)) add(f, o[i].name, wn_option_text(&s->p, &o[i]));
 }
 
 static enum wan_status add_weights(struct facts *f, struct wan_session *s, struct wn_err *err)

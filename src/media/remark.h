@@ -18,4 +18,14 @@ enum { WN_REMARK_MAX_BYTES = 1 << 24 }; /* of a value */
 enum wan_status wn_remarks_check(const char *path, const struct wn_media_text *text, size_t n,
                                  struct wn_err *err);
 
+/* What this program writes into every file, and reads again. */
+enum { WN_REMARK_COMMENT, WN_REMARK_DESCRIPTION, WN_REMARK_COUNT };
+struct wn_remarks {
+    char *value[WN_REMARK_COUNT]; /* NULL: the file has none */
+};
+/* From a PNG, WebP, MP4 or WebM file, known by its content. Release in any case. WAN_EIO, WAN_EFORMAT,
+ * WAN_ENOMEM. */
+enum wan_status wn_remarks_read(struct wn_remarks *remarks, const char *path, struct wn_err *err);
+void wn_remarks_release(struct wn_remarks *remarks);
+
 #endif

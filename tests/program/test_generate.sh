@@ -154,7 +154,7 @@ image="--context $golden/model/pipeline_i2v_a14b.safetensors --image $golden/mod
 run 0 generate -m "$i2v" $image --size 32x64 --frames 5 --steps 2 --seed 3 --guidance 3,4 -o i.mp4
 grep -q 'the area of 32x64 in the aspect of picture_rgb.png' err
 ok 'the size that the image gives is said' $?
-ffprobe -v error -show_entries format_tags=comment -of csv i.mp4 | grep -q 'guidance 3,4; image picture_rgb.png; seed 3'
+ffprobe -v error -show_entries format_tags=comment -of csv i.mp4 | grep -q 'guidance 3,4; solver unipc; seed 3'
 ok 'both guidances and the image are in the metadata' $?
 fails 2 'needs the first frame' generate -m "$i2v" --prompt x -o d.mp4
 

@@ -181,7 +181,7 @@ static void other_runs_are_refused(void **state)
     refused(&other, "--prompt a kite, and this run has a boat");
     other = run;
     other.params.guidance_low = 5;
-    refused(&other, "--guidance 4,4, and this run has 5,5");
+    refused(&other, "--guidance 4, and this run has 5");
     other = run;
     other.params.seed = 4;
     refused(&other, "--seed 3, and this run has 4");
