@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "pipe/tripwire.h"
 
 enum { MASK_CHANNELS = 4 }; /* one for each pixel frame of a latent frame */
 
@@ -193,14 +194,19 @@ void wn_job_on_op(struct wn_job *j,
     j->on_op_ctx = ctx;
 }
 
-void wn_job_set_strips(struct wn_job *j, struct wn_job_strips strips)
+static void drop_image(struct wn_job *j)
 {
-    j->strips = strips;
     j->has_condition = false;
     wn_free(j->first);
     wn_free(j->t);
     j->first = NULL;
     j->t = NULL;
+}
+
+void wn_job_set_strips(struct wn_job *j, struct wn_job_strips strips)
+{
+    j->strips = strips;
+    drop_image(j);
 }
 
 int64_t wn_job_max_strips(const struct wn_job *j)
@@ -220,6 +226,19 @@ enum wan_status wn_job_seek(struct wn_job *j, int step, struct wn_err *err)
 
 /* ---- text ---- */
 
+/* The prompts once more, for where a number that is not finite comes from. */
+static enum wan_status explain_text(struct wn_job *j, int n, struct wn_err *err)
+{
+    const char *prompt[2] = {j->p.prompt, j->p.negative};
+    struct wn_tripwire t = {.part = wn_part_name(WN_PART_T5), .n_blocks = wn_t5_n_layers(j->parts->t5)};
+    struct wn_exec ex = make_exec(j, j->p.t5);
+    wn_contexts_release(&j->contexts);
+    wn_tripwire_set(&ex, &t);
+    wn_encode_prompts(&ex, &j->contexts, j->parts, prompt, n, config_of(j, 0)->text_len);
+    wn_contexts_release(&j->contexts);
+    return wn_tripwire_fail(&t, err, "the prompt's context holds a number that is");
+}
+
 enum wan_status wn_job_encode_text(struct wn_job *j, struct wn_err *err)
 {
     if (j->contexts.rows[0]) return WAN_OK;
@@ -232,8 +251,12 @@ enum wan_status wn_job_encode_text(struct wn_job *j, struct wn_err *err)
                        wn_weights_path(j->parts->weights[WN_PART_T5]), (long long)width,
                        (long long)c->text_dim);
     struct wn_exec ex = make_exec(j, j->p.t5);
-    wn_encode_prompts(&ex, &j->contexts, j->parts, prompt, j->v[1] ? 2 : 1, c->text_len);
-    return take_err(&ex, err);
+    int n = j->v[1] ? 2 : 1;
+    wn_encode_prompts(&ex, &j->contexts, j->parts, prompt, n, c->text_len);
+    if (take_err(&ex, err)) return err->code;
+    for (int i = 0; i < n; i++)
+        if (!wn_all_finite(j->contexts.rows[i], j->contexts.n[i] * width)) return explain_text(j, n, err);
+    return WAN_OK;
 }
 
 /* ---- image ---- */
@@ -275,6 +298,23 @@ static void encode_first(struct wn_job *j, struct wn_exec *ex)
     hold_first(j);
 }
 
+/* The latents that the image became. */
+static bool image_is_finite(const struct wn_job *j)
+{
+    int64_t n = config_of(j, 0)->in_dim * j->dim[1] * plane(j);
+    return j->first ? wn_all_finite(j->first, j->dim[0] * plane(j))
+                    : wn_all_finite(j->input + j->n, n - j->n);
+}
+
+static void encode_image(struct wn_job *j, struct wn_tripwire *t, struct wn_err *err)
+{
+    struct wn_exec ex = make_exec(j, j->p.vae);
+    drop_image(j);
+    if (t) wn_tripwire_set(&ex, t);
+    (concatenates(j) ? encode_beside : encode_first)(j, &ex);
+    take_err(&ex, err);
+}
+
 enum wan_status wn_job_encode_image(struct wn_job *j, struct wn_err *err)
 {
     if (!j->p.image || j->has_condition) return WAN_OK;
@@ -283,11 +323,16 @@ enum wan_status wn_job_encode_image(struct wn_job *j, struct wn_err *err)
         return wn_fail(err, WAN_EFORMAT, "%s: a VAE of %lld channels, the transformer takes %lld",
                        wn_weights_path(j->parts->weights[WN_PART_VAE]), (long long)wn_vae_z(j->parts->vae),
                        (long long)j->dim[0]);
-    struct wn_exec ex = make_exec(j, j->p.vae);
-    (concatenates(j) ? encode_beside : encode_first)(j, &ex);
+    encode_image(j, NULL, err);
+    if (!err->code && !image_is_finite(j)) {
+        struct wn_tripwire t = {.part = "VAE's encoder"};
+        struct wn_err found = {0};
+        encode_image(j, &t, &found);
+        wn_tripwire_fail(&t, err, "the image's latents hold a number that is");
+    }
     wn_parts_rest(j->parts, WN_PART_VAE);
-    j->has_condition = wn_ok(&ex);
-    return take_err(&ex, err);
+    j->has_condition = !err->code;
+    return err->code;
 }
 
 /* ---- denoising ---- */
@@ -363,30 +408,59 @@ static void guide(const struct wn_job *j)
     for (int64_t i = 0; i < j->n; i++) c[i] = u[i] + g * (c[i] - u[i]);
 }
 
-static enum wan_status check_latents(const struct wn_job *j, int step, struct wn_err *err)
+/* The velocities of step i. */
+static enum wan_status forward(struct wn_job *j, int i, struct wn_tripwire *t, struct wn_err *err)
+{
+    struct wn_exec ex = make_exec(j, j->p.dit);
+    const struct wn_dit_sequence one = sequence(j, i), seq[2] = {one, one};
+    if (t) wn_tripwire_set(&ex, t);
+    wn_dit_forward(&ex, j->parts->dit[j->phase[j->current].dit], &j->grid, j->text, j->dim[2], j->dim[3], seq,
+                   n_sequences(j), j->v);
+    return take_err(&ex, err);
+}
+
+/* The forward of step i once more, from the contexts on, for where the bad number comes from. */
+static enum wan_status explain_step(struct wn_job *j, int i, enum wn_bad what, struct wn_err *err)
+{
+    struct wn_tripwire t = {.what = what,
+                            .part = wn_part_name(j->phase[j->current].dit),
+                            .n_blocks = config_of(j, j->current)->n_layers};
+    struct wn_exec ex = make_exec(j, j->p.dit);
+    struct wn_err found = {0};
+    wn_tripwire_set(&ex, &t);
+    wn_dit_text_free(j->text);
+    j->text = NULL;
+    wn_dit_text_new(&j->text, &ex, j->parts->dit[j->phase[j->current].dit], n_sequences(j),
+                    (const float *const *)j->contexts.rows, j->contexts.n);
+    if (wn_ok(&ex)) forward(j, i, &t, &found);
+    return wn_tripwire_fail(&t, err, "step %d of %d gave %s", i + 1, j->p.n_steps,
+                            what == WN_BAD_ALL_ZERO ? "latents that are" : "a latent that is");
+}
+
+static bool velocities_are_finite(const struct wn_job *j)
+{
+    for (int k = 0; k < n_sequences(j); k++)
+        if (!wn_all_finite(j->v[k], j->n)) return false;
+    return true;
+}
+
+static enum wan_status check_latents(struct wn_job *j, int i, struct wn_err *err)
 {
     bool any = false;
-    for (int64_t i = 0; i < j->n; i++) {
-        if (!isfinite(j->x[i]))
-            return wn_fail(err, WAN_ENUMERIC, "step %d of %d gave a latent that is not a finite number",
-                           step + 1, j->p.n_steps);
-        any |= j->x[i] != 0;
-    }
-    return any ? WAN_OK
-               : wn_fail(err, WAN_ENUMERIC, "step %d of %d gave latents that are all zero", step + 1,
-                         j->p.n_steps);
+    if (!wn_all_finite(j->x, j->n))
+        return wn_fail(err, WAN_ENUMERIC,
+                       "step %d of %d gave a latent that is not a finite number; it begins in the solver",
+                       i + 1, j->p.n_steps);
+    for (int64_t k = 0; k < j->n && !any; k++) any = j->x[k] != 0;
+    return any ? WAN_OK : explain_step(j, i, WN_BAD_ALL_ZERO, err);
 }
 
 enum wan_status wn_job_step(struct wn_job *j, struct wn_err *err)
 {
     int i = wn_job_steps_done(j);
     if (i >= j->p.n_steps) return wn_fail(err, WAN_EINVAL, "all %d steps are done", j->p.n_steps);
-    if (prepare(j, i, err)) return err->code;
-    struct wn_exec ex = make_exec(j, j->p.dit);
-    const struct wn_dit_sequence one = sequence(j, i), seq[2] = {one, one};
-    wn_dit_forward(&ex, j->parts->dit[j->phase[j->current].dit], &j->grid, j->text, j->dim[2], j->dim[3], seq,
-                   n_sequences(j), j->v);
-    if (take_err(&ex, err)) return err->code;
+    if (prepare(j, i, err) || forward(j, i, NULL, err)) return err->code;
+    if (!velocities_are_finite(j)) return explain_step(j, i, WN_BAD_NOT_FINITE, err);
     if (n_sequences(j) == 2) guide(j);
     if (wn_solver_step(j->solver, i, j->x, j->v[0], err)) return err->code;
     hold_first(j);
@@ -451,11 +525,37 @@ static enum wan_status end_decode(struct wn_job *j, struct wn_exec *ex, struct w
     return take_err(ex, err);
 }
 
+/* Rows on their way to the caller. */
+struct watched {
+    wn_rows_fn *rows;
+    void *ctx;
+    int64_t width;
+    int bad; /* the frame that holds a number that is not finite; -1: none */
+};
+
+static enum wan_status watch(void *ctx, int index, int64_t first, int64_t n, const float *rgb,
+                             struct wn_err *err)
+{
+    struct watched *w = ctx;
+    if (wn_all_finite(rgb, n * w->width * 3)) return w->rows(w->ctx, index, first, n, rgb, err);
+    w->bad = index;
+    return wn_fail(err, WAN_ENUMERIC, "frame %d", index);
+}
+
 enum wan_status wn_job_decode(struct wn_job *j, wn_rows_fn *rows, void *ctx, struct wn_err *err)
 {
+    struct watched w = {rows, ctx, j->p.width, -1};
     if (begin_decode(j, err)) return err->code;
     struct wn_exec ex = make_exec(j, j->p.vae);
-    wn_decode_latents(&ex, j->parts->vae, j->x, j->dim, j->strips.video, rows, ctx);
+    wn_decode_latents(&ex, j->parts->vae, j->x, j->dim, j->strips.video, rows ? watch : NULL, &w);
+    if (w.bad >= 0) {
+        struct wn_tripwire t = {.part = "VAE's decoder"};
+        ex = make_exec(j, j->p.vae);
+        wn_tripwire_set(&ex, &t);
+        wn_decode_latents(&ex, j->parts->vae, j->x, j->dim, j->strips.video, NULL, NULL);
+        ex.err = (struct wn_err){0};
+        wn_tripwire_fail(&t, &ex.err, "frame %d holds a number that is", w.bad + 1);
+    }
     return end_decode(j, &ex, err);
 }
 

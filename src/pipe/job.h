@@ -41,8 +41,8 @@ void wn_job_free(struct wn_job *job); /* NULL is fine */
 void wn_job_on_op(struct wn_job *job,
                   void (*fn)(void *ctx, int op, const void *args, struct wn_tensor out, double seconds),
                   void *ctx);
-/* In how many strips the VAE encodes the image and decodes the video from now on (frames.h); 0 is 1. The image
- * has to be encoded again. */
+/* In how many strips the VAE encodes the image and decodes the video from now on (frames.h); 0 is 1. The
+ * image has to be encoded again. */
 struct wn_job_strips {
     int image, video;
 };
