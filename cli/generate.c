@@ -18,7 +18,7 @@ struct generate {
     struct run_args run;
     struct wan_gen_params params;
     struct wan_model_params model_params;
-    const char *output, *like_file, *profile_trace;
+    const char *output, *like_file, *preview, *profile_trace;
     int plan, resume, profile;
     char state[4096];            /* file in which the run is kept while it is not done */
     char prompt[MAX_PROMPT + 1]; /* where it came from standard input */
@@ -45,6 +45,8 @@ static struct opt_set generate_options(struct generate *g, struct opt *opts)
          "write every operation with its time, for chrome://tracing or Perfetto"},
         {"like", NULL, OPT_STRING, &g->like_file, 0, 0, "file", "kite.mp4",
          "repeat the run that made this file, by its metadata; other options given here win"},
+        {"preview", NULL, OPT_STRING, &g->preview, 0, 0, "file", "preview.png",
+         "small picture (.png) or animation (.webp) of what is coming, written after every step"},
         {"high", NULL, OPT_STRING, &m->high, 0, 0, "file", "high_noise.safetensors",
          "transformer of the noisy steps, instead of the one in the folder"},
         {"low", NULL, OPT_STRING, &m->low, 0, 0, "file", "low_noise.safetensors",
@@ -320,6 +322,7 @@ static int open_session(struct generate *g)
     if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
     status = wan_session_new(&g->session, g->model, &resolved);
     if (!status && g->like) status = wan_like_check(g->like, g->session);
+    if (!status && g->preview) status = wan_session_preview(g->session, g->preview);
     if (status) return ui_fail_status(status, g->ctx, from_files ? EXIT_ERROR : EXIT_USAGE);
     if (!g->output && !g->params.latents_file) choose_output(g, wan_session_params(g->session));
     if ((code = name_state(g))) return code;

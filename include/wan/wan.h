@@ -212,6 +212,12 @@ struct wan_progress {
 WAN_API enum wan_status wan_session_keep_state(struct wan_session *s, const char *path);
 WAN_API void wan_session_drop_state(struct wan_session *s);
 
+/* Write a small picture of what the latents are on their way to after every step, in the background, to this
+ * .png (the middle frame) or .webp (an animation of all latent frames) file, which is replaced as a whole. It
+ * comes from a linear map of the official latents' 16 or 48 channels, not from the VAE: WAN_EUNSUPPORTED for
+ * others. A write that fails is a warning in the log. */
+WAN_API enum wan_status wan_session_preview(struct wan_session *s, const char *path);
+
 /* The parameters are copied and resolved, the image is read, and with it the size is known. WAN_ENOMEM: not
  * within the context's max_memory, and what would be. */
 WAN_API enum wan_status wan_session_new(struct wan_session **s, struct wan_model *model,

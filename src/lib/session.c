@@ -45,6 +45,7 @@ void wan_session_free(struct wan_session *s)
 {
     if (!s) return;
     wn_state_end(s, false);
+    wn_preview_end(s);
     wn_job_free(s->job);
     wn_profile_free(s->profile);
     wn_input_image_release(&s->image);
@@ -332,6 +333,7 @@ enum wan_status wan_session_step(struct wan_session *s)
     }
     if (!wn_job_step(s->job, err)) {
         wn_state_save(s);
+        wn_preview_step(s);
         report(s, "denoise", i + 1, n);
     }
     return err->code;
@@ -451,6 +453,7 @@ static enum wan_status run_sink(struct sink *k, struct wn_err *err)
     struct wan_session *s = k->s;
     int64_t dim[4];
     wn_job_latents(s->job, dim);
+    wn_preview_end(s); /* its memory is of use here */
     k->n_all = (int)dim[1] * s->strips.video;
     size_t bytes = wn_session_frame_bytes(s);
     k->rgb = wn_alloc(bytes);

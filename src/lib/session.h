@@ -9,6 +9,7 @@
 #include "pipe/job.h"
 
 struct wn_state_writer; /* state.c */
+struct wn_preview;      /* preview.c */
 
 struct wan_session {
     struct wan_model *model;
@@ -18,6 +19,7 @@ struct wan_session {
     struct wn_digest noise, context; /* of what came from a seed or file */
     struct wn_state_writer *state;   /* NULL: no state is kept */
     struct wn_profile *profile;      /* NULL: not measured */
+    struct wn_preview *preview;      /* NULL: none */
     void (*progress)(void *user, const struct wan_progress *p);
     void *progress_user;
     double start;       /* of the session */
@@ -50,5 +52,9 @@ enum wan_status wn_state_resume(struct wan_session *s, struct wn_err *err);
 void wn_state_save(struct wan_session *s);
 /* Wait for the last save; `remove`: the state is not needed any more. */
 void wn_state_end(struct wan_session *s, bool remove);
+
+/* Draw the preview after a step, in the background. A failure is a warning in the log. */
+void wn_preview_step(struct wan_session *s);
+void wn_preview_end(struct wan_session *s); /* waits for the last one */
 
 #endif

@@ -34,6 +34,7 @@ struct wn_job {
     bool has_condition; /* the image went into `input` */
     float *first;       /* [z, h, w] what latent frame 0 is held to (TI2V), or NULL */
     double *t;          /* [tokens] timesteps, with `first` */
+    bool has_velocity;  /* v[0] is that of the last step */
     void (*on_op)(void *ctx, int op, const void *args, struct wn_tensor out, double seconds);
     void *on_op_ctx;
 };
@@ -463,8 +464,19 @@ enum wan_status wn_job_step(struct wn_job *j, struct wn_err *err)
     if (!velocities_are_finite(j)) return explain_step(j, i, WN_BAD_NOT_FINITE, err);
     if (n_sequences(j) == 2) guide(j);
     if (wn_solver_step(j->solver, i, j->x, j->v[0], err)) return err->code;
+    j->has_velocity = true;
     hold_first(j);
     return check_latents(j, i, err);
+}
+
+/* x at noise level s is (1 - s) x0 + s noise, and v = noise - x0. A first frame that is held is clean
+ * already. */
+void wn_job_estimate(const struct wn_job *j, float *x0)
+{
+    float sigma = j->has_velocity ? wn_solver_sigmas(j->solver)[wn_solver_next(j->solver)] : 0;
+    for (int64_t k = 0; k < j->n; k++) x0[k] = j->x[k] - sigma * j->v[0][k];
+    for (int64_t c = 0; j->first && c < j->dim[0]; c++)
+        memcpy(x0 + c * j->dim[1] * plane(j), j->first + c * plane(j), (size_t)plane(j) * sizeof *x0);
 }
 
 /* ---- state ---- */

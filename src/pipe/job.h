@@ -65,6 +65,9 @@ enum wan_status wn_job_step(struct wn_job *job, struct wn_err *err);
 int wn_job_n_steps(const struct wn_job *job);
 int wn_job_steps_done(const struct wn_job *job);
 const float *wn_job_latents(const struct wn_job *job, int64_t dim[4]); /* normalised */
+/* What the latents are on their way to, as the last step's velocity has it: [z, F, h, w]. Before the first
+ * step of this job the latents themselves. */
+void wn_job_estimate(const struct wn_job *job, float *x0);
 
 /* What the steps to come depend on beside the parameters, as named tensors [z, F, h, w] f32 that point into
  * the job until its next step: the latents and what the solver remembers. Returns how many. */
