@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -164,7 +165,8 @@ enum wan_status wn_place_check(const char *path, struct wn_err *err)
 
 char *wn_tmp_name(const char *path)
 {
-    return wn_sprintf("%s.part-%ld", path, (long)getpid());
+    static atomic_uint n; /* threads may write files of the same name at once */
+    return wn_sprintf("%s.part-%ld-%u", path, (long)getpid(), atomic_fetch_add(&n, 1));
 }
 
 enum wan_status wn_new_file_open(struct wn_new_file *nf, const char *path, struct wn_err *err)

@@ -41,7 +41,7 @@ const char *wn_path_ext(const char *path);
  * answer. */
 enum wan_status wn_place_check(const char *path, struct wn_err *err);
 
-/* A file being written beside its final place ("NAME.part-PID"): commit renames it there after fsync, abort
+/* A file being written beside its final place ("NAME.part-PID-N"): commit renames it there after fsync, abort
  * removes it. */
 struct wn_new_file {
     FILE *f;
@@ -50,7 +50,8 @@ struct wn_new_file {
 enum wan_status wn_new_file_open(struct wn_new_file *nf, const char *path, struct wn_err *err);
 enum wan_status wn_new_file_commit(struct wn_new_file *nf, struct wn_err *err);
 void wn_new_file_abort(struct wn_new_file *nf); /* fine after commit and on a zeroed struct */
-/* The temporary name for `path`, for writers that open files themselves; free with wn_free. NULL: no memory.
+/* A temporary name for `path`, another one each time, for writers that open files themselves; free with
+ * wn_free. NULL: no memory.
  */
 char *wn_tmp_name(const char *path);
 

@@ -61,14 +61,13 @@ static void bench_t5(struct bench *b, int64_t tokens)
     if (wn_parts_t5(parts, b->err)) return;
     struct wn_exec ex = make_exec(b, WN_PREC_F32X, &flops);
     int32_t ids[512];
-    const int64_t seg[2] = {0, tokens};
     for (int64_t i = 0; i < tokens; i++) ids[i] = (int32_t)((i * 7919 + 5) % wn_t5_vocab(parts->t5));
     for (int run = 0; run < 2; run++) { /* the first brings the weights into memory */
         struct wn_scope scope;
         flops = 0;
         start = wn_now();
         wn_scope_begin(&ex, &scope);
-        wn_t5_encode(&ex, parts->t5, ids, seg, 1);
+        wn_t5_encode(&ex, parts->t5, ids, tokens);
         wn_scope_end(&ex, &scope);
         seconds = wn_now() - start;
     }

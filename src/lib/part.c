@@ -125,7 +125,7 @@ static void part_t5(struct run *r)
     open_model(r);
     if (!ok(r) || wn_tensors_i64(r->in, "ids", 1, &ids64, &a, r->err) || wn_parts_t5(&r->parts, r->err))
         goto out;
-    int64_t n = a.dims[0], seg[2] = {0, n};
+    int64_t n = a.dims[0];
     int32_t *ids = wn_alloc_n((size_t)n, sizeof *ids);
     if (!ids)
         wn_fail_nomem(r->err, "ids", (unsigned long long)n * sizeof *ids);
@@ -134,7 +134,7 @@ static void part_t5(struct run *r)
     for (int64_t i = 0; ids && i < n; i++)
         ids[i] =
             ids64[i] >= 0 && ids64[i] <= INT32_MAX ? (int32_t)ids64[i] : -1; /* -1: refused by the encoder */
-    if (ok(r)) put_device(r, "context", wn_t5_encode(&r->ex, r->parts.t5, ids, seg, 1));
+    if (ok(r)) put_device(r, "context", wn_t5_encode(&r->ex, r->parts.t5, ids, n));
     wn_free(ids);
 out:
     wn_free(ids64);

@@ -141,18 +141,19 @@ static struct wn_tensor relative_bias(struct wn_exec *ex, const struct wn_t5 *m,
 
 /* x [T, D] f32 is consumed; returns [T, D] f32 */
 static struct wn_tensor layer_forward(struct wn_exec *ex, const struct wn_t5 *m, const struct layer *l,
-                                      struct wn_tensor x, const int64_t *seg, int n_seg, int64_t R)
+                                      struct wn_tensor x)
 {
     int64_t T = x.dim[0], NH = m->n_heads, HD = m->A / m->n_heads;
+    const int64_t seg[2] = {0, T};
     struct wn_tensor h = wn_norm(ex, .x = x, .kind = WN_NORM_RMS, .eps = eps, .weight = l->norm1);
     struct wn_tensor q = wn_linear(ex, .x = h, .w = l->q);
     struct wn_tensor k = wn_linear(ex, .x = h, .w = l->k);
     struct wn_tensor v = wn_linear(ex, .x = h, .w = l->v);
-    struct wn_tensor bias = relative_bias(ex, m, l, R);
+    struct wn_tensor bias = relative_bias(ex, m, l, T);
     if (!wn_ok(ex)) return x;
     struct wn_tensor a = wn_attention(ex, .q = wn_reshape_to(q, T, NH, HD), .k = wn_reshape_to(k, T, NH, HD),
                                       .v = wn_reshape_to(v, T, NH, HD), .scale = 1, .q_seg = seg,
-                                      .k_seg = seg, .n_seg = n_seg, .rel_bias = bias);
+                                      .k_seg = seg, .n_seg = 1, .rel_bias = bias);
     if (!wn_ok(ex)) return x;
     x = wn_linear(ex, .x = wn_reshape_to(a, T, m->A), .w = l->o, .add = x);
     h = wn_norm(ex, .x = x, .kind = WN_NORM_RMS, .eps = eps, .weight = l->norm2);
@@ -173,27 +174,48 @@ static bool check_ids(struct wn_exec *ex, const struct wn_t5 *m, const int32_t *
     return true;
 }
 
-struct wn_tensor wn_t5_encode(struct wn_exec *ex, const struct wn_t5 *m, const int32_t *ids,
-                              const int64_t *seg, int n_seg)
+/* x[i] becomes what the layers make of text i, [its tokens, D] f32 in the current scope. */
+static void encode(struct wn_exec *ex, const struct wn_t5 *m, const struct wn_t5_text *text, size_t n,
+                   struct wn_tensor *x)
 {
-    struct wn_tensor none = {0};
-    int64_t T = seg[n_seg], R = 1;
-    for (int i = 0; i < n_seg; i++) R = seg[i + 1] - seg[i] > R ? seg[i + 1] - seg[i] : R;
-    if (!wn_ok(ex) || !check_ids(ex, m, ids, T)) return none;
     struct wn_scope outer;
+    for (size_t t = 0; t < n; t++)
+        if (!wn_ok(ex) || !check_ids(ex, m, text[t].ids, text[t].n)) return;
     wn_scope_begin(ex, &outer);
-    struct wn_tensor index = wn_upload(ex, wn_shape_of(WN_I32, T), ids);
-    struct wn_tensor x = wn_gather(ex, .table = m->embedding, .index = index, .out_type = WN_F32);
-    wn_name(ex, x, "embedding");
-    for (int i = 0; i < m->n_layers && wn_ok(ex); i++) {
-        struct wn_scope scope;
-        wn_scope_begin(ex, &scope);
-        x = wn_keep(ex, layer_forward(ex, m, &m->layer[i], x, seg, n_seg, R));
-        wn_scope_end(ex, &scope);
-        wn_name(ex, x, "block.%d", i);
+    for (size_t t = 0; t < n; t++) {
+        struct wn_tensor index = wn_upload(ex, wn_shape_of(WN_I32, text[t].n), text[t].ids);
+        x[t] = wn_gather(ex, .table = m->embedding, .index = index, .out_type = WN_F32);
+        wn_name(ex, x[t], "embedding");
     }
-    x = wn_norm(ex, .x = x, .kind = WN_NORM_RMS, .eps = eps, .weight = m->norm, .out_type = WN_F32);
-    x = wn_keep(ex, x);
+    for (int i = 0; i < m->n_layers; i++)
+        for (size_t t = 0; t < n && wn_ok(ex); t++) {
+            struct wn_scope scope;
+            wn_scope_begin(ex, &scope);
+            x[t] = wn_keep(ex, layer_forward(ex, m, &m->layer[i], x[t]));
+            wn_scope_end(ex, &scope);
+            wn_name(ex, x[t], "block.%d", i);
+        }
+    for (size_t t = 0; t < n; t++)
+        x[t] = wn_keep(ex, wn_norm(ex, .x = x[t], .kind = WN_NORM_RMS, .eps = eps, .weight = m->norm,
+                                   .out_type = WN_F32));
     wn_scope_end(ex, &outer);
+}
+
+struct wn_tensor wn_t5_encode(struct wn_exec *ex, const struct wn_t5 *m, const int32_t *ids, int64_t n)
+{
+    struct wn_tensor x = {0};
+    encode(ex, m, &(const struct wn_t5_text){.ids = ids, .n = n}, 1, &x);
     return x;
+}
+
+void wn_t5_encode_all(struct wn_exec *ex, const struct wn_t5 *m, const struct wn_t5_text *text, size_t n)
+{
+    struct wn_scope scope;
+    struct wn_tensor *x = wn_zalloc_n(n, sizeof *x);
+    if (!x) wn_fail_nomem(&ex->err, "the prompts", (unsigned long long)n * sizeof *x);
+    wn_scope_begin(ex, &scope);
+    if (x) encode(ex, m, text, n, x);
+    for (size_t t = 0; t < n && wn_ok(ex); t++) wn_download(ex, x[t], text[t].rows);
+    wn_scope_end(ex, &scope);
+    wn_free(x);
 }

@@ -17,9 +17,17 @@ int64_t wn_t5_width(const struct wn_t5 *t5);
 int64_t wn_t5_vocab(const struct wn_t5 *t5);
 int wn_t5_n_layers(const struct wn_t5 *t5);
 
-/* Encode packed sequences: ids [seg[n_seg]], sequence i being ids[seg[i]..seg[i+1]-1], real tokens only.
- * Returns [ids, width] f32 in the current scope. Ids are checked against the vocabulary. */
-struct wn_tensor wn_t5_encode(struct wn_exec *ex, const struct wn_t5 *t5, const int32_t *ids,
-                              const int64_t *seg, int n_seg);
+/* Encode n ids, real tokens only, to [n, width] f32 in the current scope. Ids are checked against the
+ * vocabulary. */
+struct wn_tensor wn_t5_encode(struct wn_exec *ex, const struct wn_t5 *t5, const int32_t *ids, int64_t n);
+
+struct wn_t5_text {
+    const int32_t *ids; /* [n] */
+    int64_t n;
+    float *rows; /* [n, width] host memory, filled */
+};
+/* Several texts. Each gets the bytes that it gets alone: they go through the layers one after the other, not
+ * as the rows of one product. Layer by layer, so that the weights come from the disk once. */
+void wn_t5_encode_all(struct wn_exec *ex, const struct wn_t5 *t5, const struct wn_t5_text *text, size_t n);
 
 #endif

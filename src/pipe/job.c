@@ -173,6 +173,21 @@ enum wan_status wn_job_new(struct wn_job **out, struct wn_parts *parts, const st
     return err->code;
 }
 
+enum wan_status wn_job_new_decoder(struct wn_job **out, struct wn_parts *parts, float *latents,
+                                   const int64_t dim[4], enum wn_precision vae, const struct wn_log *log,
+                                   struct wn_err *err)
+{
+    struct wn_job *j = *out = wn_zalloc(sizeof *j);
+    if (!j) {
+        wn_free(latents);
+        return wn_fail_nomem(err, "a job", sizeof *j);
+    }
+    *j = (struct wn_job){.parts = parts, .p = {.vae = vae}, .log = log, .input = latents, .x = latents};
+    memcpy(j->dim, dim, sizeof j->dim);
+    j->n = dim[0] * dim[1] * dim[2] * dim[3];
+    return WAN_OK;
+}
+
 void wn_job_free(struct wn_job *j)
 {
     if (!j) return;
@@ -217,7 +232,7 @@ int64_t wn_job_max_strips(const struct wn_job *j)
 
 int wn_job_phase(const struct wn_job *j, int i)
 {
-    return i == 0 ? 0 : j->phase[i <= j->n_phases ? i - 1 : j->n_phases - 1].end;
+    return i == 0 || !j->n_phases ? 0 : j->phase[i <= j->n_phases ? i - 1 : j->n_phases - 1].end;
 }
 
 enum wan_status wn_job_seek(struct wn_job *j, int step, struct wn_err *err)
@@ -227,15 +242,45 @@ enum wan_status wn_job_seek(struct wn_job *j, int step, struct wn_err *err)
 
 /* ---- text ---- */
 
-/* The prompts once more, for where a number that is not finite comes from. */
-static enum wan_status explain_text(struct wn_job *j, int n, struct wn_err *err)
+static struct wn_text_encoder text_encoder(const struct wn_job *j)
+{
+<<<<<<< HEAD
+=======
+    if (j->contexts.rows[0] || !j->n_phases) return WAN_OK;
+    const char *prompt[2] = {j->p.prompt, j->p.negative};
+>>>>>>> d86d7f9 (lib: latents are decoded without a transformer; prompts can be encoded before their sessions)
+    const struct wn_dit_config *c = config_of(j, 0);
+    return (struct wn_text_encoder){.parts = j->parts, .text_len = c->text_len, .width = c->text_dim};
+}
+
+/* The rows of both prompts into `out`. */
+static void encode_prompts(const struct wn_job *j, struct wn_exec *ex, const struct wn_text_encoder *e,
+                           struct wn_contexts *out)
 {
     const char *prompt[2] = {j->p.prompt, j->p.negative};
+    struct wn_texts texts = {0};
+    struct wn_contexts all = {.width = e->width};
+    size_t n = j->v[1] ? 2 : 1, index[2];
+    wn_encode_texts(ex, e, prompt, n, &texts, index);
+    for (size_t i = 0; i < n && wn_ok(ex); i++) {
+        all.rows[i] = texts.item[index[i]].rows;
+        all.n[i] = texts.item[index[i]].n;
+    }
+    if (wn_ok(ex)) wn_contexts_copy(out, &all, &ex->err);
+    wn_texts_release(&texts);
+}
+
+/* The prompts once more, and not from where they are kept, for where a number that is not finite comes from.
+ */
+static enum wan_status explain_text(struct wn_job *j, struct wn_err *err)
+{
+    struct wn_text_encoder e = text_encoder(j);
+    wn_contexts_release(&j->contexts);
+    if (wn_parts_t5(j->parts, err)) return err->code;
     struct wn_tripwire t = {.part = wn_part_name(WN_PART_T5), .n_blocks = wn_t5_n_layers(j->parts->t5)};
     struct wn_exec ex = make_exec(j, j->p.t5);
-    wn_contexts_release(&j->contexts);
     wn_tripwire_set(&ex, &t);
-    wn_encode_prompts(&ex, &j->contexts, j->parts, prompt, n, config_of(j, 0)->text_len);
+    encode_prompts(j, &ex, &e, &j->contexts);
     wn_contexts_release(&j->contexts);
     return wn_tripwire_fail(&t, err, "the prompt's context holds a number that is");
 }
@@ -243,20 +288,15 @@ static enum wan_status explain_text(struct wn_job *j, int n, struct wn_err *err)
 enum wan_status wn_job_encode_text(struct wn_job *j, struct wn_err *err)
 {
     if (j->contexts.rows[0]) return WAN_OK;
-    const char *prompt[2] = {j->p.prompt, j->p.negative};
-    const struct wn_dit_config *c = config_of(j, 0);
-    if (wn_parts_t5(j->parts, err)) return err->code;
-    int64_t width = wn_t5_width(j->parts->t5);
-    if (width != c->text_dim)
-        return wn_fail(err, WAN_EFORMAT, "%s: the text encoder is %lld wide, the transformer takes %lld",
-                       wn_weights_path(j->parts->weights[WN_PART_T5]), (long long)width,
-                       (long long)c->text_dim);
+    struct wn_text_encoder e = text_encoder(j);
+    e.known = j->p.known;
+    e.cache_folder = j->p.text_cache;
+    e.maker = j->p.maker;
     struct wn_exec ex = make_exec(j, j->p.t5);
-    int n = j->v[1] ? 2 : 1;
-    wn_encode_prompts(&ex, &j->contexts, j->parts, prompt, n, c->text_len);
+    encode_prompts(j, &ex, &e, &j->contexts);
     if (take_err(&ex, err)) return err->code;
-    for (int i = 0; i < n; i++)
-        if (!wn_all_finite(j->contexts.rows[i], j->contexts.n[i] * width)) return explain_text(j, n, err);
+    for (int i = 0; i < (j->v[1] ? 2 : 1); i++)
+        if (!wn_all_finite(j->contexts.rows[i], j->contexts.n[i] * e.width)) return explain_text(j, err);
     return WAN_OK;
 }
 
@@ -345,7 +385,7 @@ int wn_job_n_steps(const struct wn_job *j)
 
 int wn_job_steps_done(const struct wn_job *j)
 {
-    return wn_solver_next(j->solver);
+    return j->solver ? wn_solver_next(j->solver) : 0;
 }
 
 const float *wn_job_latents(const struct wn_job *j, int64_t dim[4])

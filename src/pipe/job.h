@@ -22,6 +22,8 @@ struct wn_job_params {
     const float *noise; /* [z, F, h, w] to start from */
     const float *image; /* [3, height, width] in [-1, 1]: the first frame, or NULL */
     const struct wn_contexts *contexts; /* instead of the text encoder, or NULL */
+    const struct wn_texts *known;       /* for the life of the job, as in wn_text_encoder; NULL: none */
+    const char *text_cache, *maker;     /* likewise */
     enum wn_precision dit, t5, vae;
 };
 
