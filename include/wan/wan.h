@@ -126,8 +126,13 @@ struct wan_gen_params {
     const char *noise_file;   /* safetensors with `noise` [C, F, H, W]: instead of the seed */
     const char *context_file; /* safetensors with `context`, `context_null`: instead of the text encoder */
     const char *latents_file; /* write `latent`, normalised, here */
-    const char *resume_file;  /* go on from the state kept here, if the file exists */
-    const char *precision;    /* "f32": every part; "f32x", "bf16": the transformer, T5 and VAE in f32x */
+    const char
+        *from_latents_file;  /* safetensors with `latent` [C, F, h, w], normalised, as latents_file has
+                                it: there are no steps, it is decoded. Size and frames are the tensor's */
+    const char *resume_file; /* go on from the state kept here, if the file exists */
+    const char *cache_dir; /* folder to keep encoded prompts in, made where it is not there; at most 256 MiB.
+                              Any number of processes may share it. NULL: none are kept */
+    const char *precision; /* "f32": every part; "f32x", "bf16": the transformer, T5 and VAE in f32x */
     const char *t5_precision, *vae_precision;
     int strict; /* 1: a size or frame count that must be moved is an error */
     int crf;    /* H.264 constant rate factor */
@@ -177,6 +182,13 @@ struct wan_option {
 };
 WAN_API const struct wan_option *wan_gen_options(size_t *n);
 
+/* Encode n prompts, and the negative prompt of `params` where it guides, in one go: sessions of this model
+ * find them in memory and need no text encoder. Of `params` what concerns texts counts: negative, guidance,
+ * t5_precision, cache_dir. The bytes are those that each session would have computed. They stay until the
+ * model is freed. */
+WAN_API enum wan_status wan_model_encode_texts(struct wan_model *model, const struct wan_gen_params *params,
+                                               const char *const *prompts, size_t n);
+
 /* What a run will take. Weights are mapped and not read. */
 struct wan_plan {
     int width, height, frames, steps;                         /* as they will be */
@@ -218,8 +230,8 @@ WAN_API void wan_session_drop_state(struct wan_session *s);
  * others. A write that fails is a warning in the log. */
 WAN_API enum wan_status wan_session_preview(struct wan_session *s, const char *path);
 
-/* The parameters are copied and resolved, the image is read, and with it the size is known. WAN_ENOMEM: not
- * within the context's max_memory, and what would be. */
+/* The parameters are copied and resolved, the image or the latents are read, and with them the size is known.
+ * WAN_ENOMEM: not within the context's max_memory, and what would be. */
 WAN_API enum wan_status wan_session_new(struct wan_session **s, struct wan_model *model,
                                         const struct wan_gen_params *params);
 /* Warns in the log where this session has other weights or input files than the run that `like` came from. */
@@ -229,7 +241,8 @@ WAN_API const struct wan_gen_params *
 wan_session_params(const struct wan_session *s); /* as resolved; the seed is set */
 WAN_API void wan_session_on_progress(struct wan_session *s,
                                      void (*fn)(void *user, const struct wan_progress *p), void *user);
-/* Tokenise and encode prompt and negative prompt; the text encoder's pages are given back after. */
+/* Tokenise and encode prompt and negative prompt, unless they are known; the text encoder's pages are given
+ * back after. */
 WAN_API enum wan_status wan_session_encode_text(struct wan_session *s);
 /* Encode the first frame; nothing to do where there is no image. */
 WAN_API enum wan_status wan_session_encode_image(struct wan_session *s);

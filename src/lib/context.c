@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/thread.h"
+#include "lib/build.h"
 #include "lib/lib.h"
 
 #define WN_TEXT(x) WN_TEXT_(x)
@@ -50,6 +51,8 @@ enum wan_status wan_context_new(struct wan_context **out, const struct wan_conte
     int n = c->dev->pool ? wn_pool_n_threads(c->dev->pool) : 1;
     snprintf(c->device_text, sizeof c->device_text, "%s (%s%s%d thread%s)", c->dev->table->name,
              c->dev->isa ? c->dev->isa : "", c->dev->isa && *c->dev->isa ? ", " : "", n, n == 1 ? "" : "s");
+    snprintf(c->maker, sizeof c->maker, "%s %s %s", WN_BUILD, c->dev->table->name,
+             c->dev->isa ? c->dev->isa : "");
     c->params.device = c->params.isa = NULL; /* the caller's strings */
     return WAN_OK;
 }

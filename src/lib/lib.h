@@ -14,6 +14,7 @@ struct wan_context {
     struct wn_log log;
     struct wan_context_params params; /* strings not kept */
     char device_text[96];
+    char maker[160]; /* build, device and instruction set: what the bits of results depend on */
 };
 
 /* Start of every public call: forget the last failure. */

@@ -8,19 +8,22 @@
 void wan_model_free(struct wan_model *m)
 {
     if (!m) return;
+    wn_texts_release(&m->texts);
     wn_parts_release(&m->parts);
     wn_checkpoint_release(&m->checkpoint);
     wn_free(m);
 }
 
-/* Official defaults, then what a model of no official size says of itself. */
+/* What a model of no official size says of itself. Official defaults are known without opening anything. */
 static enum wan_status load_defaults(struct wan_model *m, struct wn_err *err)
 {
-    wn_defaults_for(&m->defaults, &m->checkpoint);
+    if (m->has_defaults) return WAN_OK;
     enum wn_part dit = wn_checkpoint_dit(&m->checkpoint);
-    if (dit == WN_PART_COUNT) return WAN_OK;
-    if (wn_parts_weights(&m->parts, dit, err)) return err->code;
-    return wn_defaults_from_metadata(&m->defaults, m->parts.weights[dit], err);
+    if (dit != WN_PART_COUNT && (wn_parts_weights(&m->parts, dit, err) ||
+                                 wn_defaults_from_metadata(&m->defaults, m->parts.weights[dit], err)))
+        return err->code;
+    m->has_defaults = true;
+    return WAN_OK;
 }
 
 enum wan_status wan_model_open_parts(struct wan_model **out, struct wan_context *ctx,
@@ -42,14 +45,11 @@ enum wan_status wan_model_open_parts(struct wan_model **out, struct wan_context 
     m->ctx = ctx;
     if (!wn_checkpoint_open_files(&m->checkpoint, &files, err)) {
         wn_parts_init(&m->parts, &m->checkpoint, ctx->dev);
-        load_defaults(m, err);
-    }
-    if (err->code) {
+        wn_defaults_for(&m->defaults, &m->checkpoint);
+        *out = m;
+    } else
         wan_model_free(m);
-        return err->code;
-    }
-    *out = m;
-    return WAN_OK;
+    return err->code;
 }
 
 enum wan_status wan_model_open(struct wan_model **out, struct wan_context *ctx, const char *path)
@@ -100,17 +100,40 @@ static enum wan_status fit_size(struct wan_model *m, struct wan_gen_params *p, s
     return WAN_OK;
 }
 
+static void resolve_precisions(struct wan_gen_params *p)
+{
+    if (!p->precision) p->precision = "bf16";
+    const char *rest = strcmp(p->precision, "f32") ? "f32x" : "f32";
+    if (!p->t5_precision) p->t5_precision = rest;
+    if (!p->vae_precision) p->vae_precision = rest;
+}
+
+static void resolve_output(struct wan_gen_params *p)
+{
+    p->strict = or_int(p->strict, 0);
+    p->crf = or_int(p->crf, 10);
+}
+
 /* Options whose value is one of a few names. */
 static enum wan_status check_names(const struct wan_gen_params *p, struct wn_err *err)
 {
     enum wn_solver_kind solver;
     enum wn_precision precision;
-    if (!wn_solver_find(p->solver, &solver))
+    if (p->solver && !wn_solver_find(p->solver, &solver))
         return wn_fail(err, WAN_EINVAL, "--solver '%s': must be unipc, dpm++ or euler", p->solver);
     if (!wn_precision_parse(p->precision, 0, "--precision", &precision, err) &&
         !wn_precision_parse(p->t5_precision, 0, "--t5-precision", &precision, err))
         wn_precision_parse(p->vae_precision, 0, "--vae-precision", &precision, err);
     return err->code;
+}
+
+/* Size, frames and rate come from the file, which the session reads; the rest has no part in it. */
+static enum wan_status resolve_decode(struct wan_gen_params *p, struct wn_err *err)
+{
+    if (wn_gen_check_decode(p, err)) return err->code;
+    if (!p->vae_precision) p->vae_precision = p->precision && !strcmp(p->precision, "f32") ? "f32" : "f32x";
+    resolve_output(p);
+    return check_names(p, err);
 }
 
 enum wan_status wan_gen_resolve(struct wan_model *m, const struct wan_gen_params *in,
@@ -122,6 +145,8 @@ enum wan_status wan_gen_resolve(struct wan_model *m, const struct wan_gen_params
         return wn_fail(err, WAN_EINVAL, "generation params are not of this version of the library");
     if (wn_gen_check(in, err)) return err->code;
     *out = *in;
+    if (in->from_latents_file) return resolve_decode(out, err);
+    if (load_defaults(m, err)) return err->code;
     if (!out->negative || !*out->negative) out->negative = d->negative;
     out->width = or_int(in->width, d->width);
     out->height = or_int(in->height, d->height);
@@ -134,12 +159,8 @@ enum wan_status wan_gen_resolve(struct wan_model *m, const struct wan_gen_params
         or_double(in->guidance_high, in->guidance_low == WAN_UNSET_F ? d->guidance_high : in->guidance_low);
     if (!in->solver) out->solver = "unipc";
     if (!in->rng) out->rng = "torch-cpu";
-    if (!in->precision) out->precision = "bf16";
-    const char *rest = strcmp(out->precision, "f32") ? "f32x" : "f32";
-    if (!in->t5_precision) out->t5_precision = rest;
-    if (!in->vae_precision) out->vae_precision = rest;
+    resolve_precisions(out);
     if (check_names(out, err)) return err->code;
-    out->strict = or_int(in->strict, 0);
-    out->crf = or_int(in->crf, 10);
+    resolve_output(out);
     return fit_size(m, out, err);
 }

@@ -37,6 +37,10 @@ static const struct wan_option options[] = {
      "tensors `context` and `context_null` [n, width] instead of the text encoder"},
     {"save-latents", NULL, WAN_OPT_STRING, AT(latents_file), 0, 0, "file", "latents.safetensors",
      "write tensor `latent`, normalised, as it goes into the VAE decoder"},
+    {"from-latents", NULL, WAN_OPT_STRING, AT(from_latents_file), 0, 0, "file", "latents.safetensors",
+     "decode tensor `latent` [C, F, h, w] of this file, as --save-latents wrote it, and do nothing else"},
+    {"cache", NULL, WAN_OPT_STRING, AT(cache_dir), 0, 0, "folder", "~/.cache/wan",
+     "keep encoded prompts in this folder, for later runs"},
     {"resume-from", NULL, WAN_OPT_STRING, AT(resume_file), 0, 0, "file", "kite.mp4.resume",
      "go on from the state of a run kept in this file, if it exists"},
     {"precision", NULL, WAN_OPT_STRING, AT(precision), 0, 0, "", "bf16",
@@ -61,6 +65,34 @@ static enum wan_status check_number(const struct wan_option *o, double v, struct
 {
     if (v >= o->min && v <= o->max) return WAN_OK;
     return wn_fail(err, WAN_EINVAL, "--%s %.10g: must be from %.10g to %.10g", o->name, v, o->min, o->max);
+}
+
+static bool is_set(const struct wan_option *o, const void *field)
+{
+    switch (o->type) {
+    case WAN_OPT_STRING: return *(const char *const *)field && **(const char *const *)field;
+    case WAN_OPT_INT:
+    case WAN_OPT_FLAG:
+    case WAN_OPT_SIZE: return *(const int *)field != WAN_UNSET;
+    case WAN_OPT_I64: return *(const int64_t *)field != WAN_UNSET_I64;
+    case WAN_OPT_FLOAT:
+    case WAN_OPT_PAIR: return *(const double *)field != WAN_UNSET_F;
+    }
+    return false;
+}
+
+enum wan_status wn_gen_check_decode(const struct wan_gen_params *p, struct wn_err *err)
+{
+    static const char used[] =
+        " from-latents prompt size frames fps precision vae-precision strict crf cache ";
+    char word[64];
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        snprintf(word, sizeof word, " %s ", options[i].name);
+        if (!strstr(used, word) && is_set(&options[i], (const char *)p + options[i].offset))
+            return wn_fail(err, WAN_EINVAL, "--%s has no part in --from-latents, which only decodes",
+                           options[i].name);
+    }
+    return WAN_OK;
 }
 
 enum wan_status wn_gen_check(const struct wan_gen_params *p, struct wn_err *err)

@@ -259,7 +259,8 @@ static enum wan_status walk_dry(struct wan_model *m, const struct wan_gen_params
     struct wan_model twin = {.ctx = &quiet, .checkpoint = m->checkpoint, .defaults = m->defaults};
     wn_parts_init(&twin.parts, &twin.checkpoint, dry);
     struct wan_gen_params p = *params;
-    if (p.seed == WAN_UNSET_I64) p.seed = 0; /* any noise takes the same */
+    if (p.seed == WAN_UNSET_I64 && !p.from_latents_file) p.seed = 0; /* any noise takes the same */
+    p.cache_dir = NULL; /* nothing is encoded that could be kept */
     p.resume_file = NULL;
     if (wn_session_new(&w.s, &twin, &p, (struct wn_job_strips){1, 1})) {
         wn_fail(err, quiet.err.code, "%s", quiet.err.text);

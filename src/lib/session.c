@@ -1,6 +1,8 @@
 /* Sessions: one video from parameters to file. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,6 +13,7 @@
 #include "lib/session.h"
 #include "media/output.h"
 #include "media/pixels.h"
+#include "text/utf.h"
 
 /* The string fields of the params, by the option table. */
 static const char **string_field(struct wan_gen_params *p, size_t i)
@@ -49,6 +52,7 @@ void wan_session_free(struct wan_session *s)
     wn_job_free(s->job);
     wn_profile_free(s->profile);
     wn_input_image_release(&s->image);
+    wn_free(s->origin);
     for (size_t i = 0; i < n_options(); i++) {
         const char **text = string_field(&s->p, i);
         if (text) wn_free((void *)*text);
@@ -57,6 +61,8 @@ void wan_session_free(struct wan_session *s)
 }
 
 /* ---- start ---- */
+
+enum { MAX_LATENT_FRAMES = 1024, MAX_SIDE = 16384 }; /* of a video to decode; MAX_SIDE in pixels */
 
 static int64_t random_seed(void)
 {
@@ -188,7 +194,10 @@ static enum wan_status job_params(struct wan_session *s, struct wn_job_params *j
                                  .guidance_low = p->guidance_low,
                                  .guidance_high = p->guidance_high,
                                  .boundary = s->model->defaults.boundary,
-                                 .image = s->image.pixels};
+                                 .image = s->image.pixels,
+                                 .known = &s->model->texts,
+                                 .text_cache = p->cache_dir,
+                                 .maker = s->model->ctx->maker};
     wn_solver_find(p->solver, &jp->solver); /* names were checked when the parameters were resolved */
     if (!wn_precision_parse(p->precision, 0, "--precision", &jp->dit, err) &&
         !wn_precision_parse(p->t5_precision, 0, "--t5-precision", &jp->t5, err))
@@ -219,6 +228,92 @@ static enum wan_status make_job(struct wan_session *s, struct wn_err *err)
     return err->code;
 }
 
+/* ---- from latents ---- */
+
+static enum wan_status check_latents(const struct wan_session *s, const struct wan_array *a, const float *x,
+                                     struct wn_err *err)
+{
+    const struct wn_parts *parts = &s->model->parts;
+    const char *file = s->p.from_latents_file;
+    int64_t z = wn_vae_z(parts->vae), stride = wn_vae_stride(parts->vae);
+    const int64_t *d = a->dims;
+    if (d[0] != z)
+        return wn_fail(err, WAN_EINVAL, "%s: 'latent' has %" PRId64 " channels, the VAE (%s) takes %" PRId64,
+                       file, d[0], wn_weights_path(parts->weights[WN_PART_VAE]), z);
+    if (d[1] < 1 || d[1] > MAX_LATENT_FRAMES || d[2] < 1 || d[2] > MAX_SIDE / stride || d[3] < 1 ||
+        d[3] > MAX_SIDE / stride)
+        return wn_fail(err, WAN_EINVAL,
+                       "%s: 'latent' is [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
+                       "]: no video that can be made (C, F, h, w: 1 to %d frames, sides of 1 to %" PRId64 ")",
+                       file, d[0], d[1], d[2], d[3], MAX_LATENT_FRAMES, MAX_SIDE / stride);
+    for (int64_t i = 0, n = wn_array_elems(a); i < n; i++)
+        if (!isfinite(x[i]))
+            return wn_fail(err, WAN_ENUMERIC,
+                           "%s: 'latent' holds a value that is not a finite number, element %" PRId64, file,
+                           i);
+    return WAN_OK;
+}
+
+/* Size and frames are the tensor's; what was asked for must agree. */
+static enum wan_status take_size(struct wan_session *s, const int64_t d[4], struct wn_err *err)
+{
+    struct wan_gen_params *p = &s->p;
+    int stride = wn_vae_stride(s->model->parts.vae), w = (int)d[3] * stride, h = (int)d[2] * stride,
+        frames = (int)(d[1] - 1) * WN_VAE_STRIDE_T + 1;
+    if ((p->width != WAN_UNSET && p->width != w) || (p->height != WAN_UNSET && p->height != h))
+        return wn_fail(err, WAN_EINVAL, "--size %dx%d: the latents in %s are those of %dx%d", p->width,
+                       p->height, p->from_latents_file, w, h);
+    if (p->frames != WAN_UNSET && p->frames != frames)
+        return wn_fail(err, WAN_EINVAL, "--frames %d: the latents in %s are those of %d frames", p->frames,
+                       p->from_latents_file, frames);
+    p->width = w;
+    p->height = h;
+    p->frames = frames;
+    p->steps = 0;
+    return WAN_OK;
+}
+
+/* What wan_session_save_latents wrote beside the tensor, where it did. */
+static enum wan_status take_remarks(struct wan_session *s, const struct wn_weights *w, struct wn_err *err)
+{
+    struct wan_gen_params *p = &s->p;
+    const char *fps = wn_weights_metadata(w, "fps"), *comment = wn_weights_metadata(w, "comment"),
+               *prompt = wn_weights_metadata(w, "description");
+    if (p->fps == WAN_UNSET_F) {
+        char *end = NULL;
+        double v = fps ? strtod(fps, &end) : s->model->defaults.fps;
+        if (fps && (end == fps || *end || !(v >= 1 && v <= 240)))
+            return wn_fail(err, WAN_EFORMAT, "%s: metadata 'fps' is '%s', expected a number from 1 to 240",
+                           p->from_latents_file, fps);
+        p->fps = v;
+    }
+    if (!p->prompt && prompt && !(p->prompt = wn_strdup(prompt)))
+        return wn_fail_nomem(err, "metadata", strlen(prompt));
+    if (comment && !(s->origin = wn_strdup(comment))) return wn_fail_nomem(err, "metadata", strlen(comment));
+    return WAN_OK;
+}
+
+static enum wan_status make_decoder(struct wan_session *s, struct wn_err *err)
+{
+    struct wn_parts *parts = &s->model->parts;
+    struct wan_tensors t = {0};
+    struct wan_array a;
+    enum wn_precision precision;
+    float *x = NULL;
+    if (wn_weights_open(&t.file, s->p.from_latents_file, err)) return err->code;
+    if (wn_tensors_f32(&t, "latent", 4, &x, &a, err)) {
+        if (err->code == WAN_EINVAL) wn_err_prefix(err, "%s", s->p.from_latents_file);
+    } else if (!wn_parts_vae(parts, err) && !check_latents(s, &a, x, err) && !take_size(s, a.dims, err) &&
+               !take_remarks(s, t.file, err) &&
+               !wn_precision_parse(s->p.vae_precision, 0, "--vae-precision", &precision, err)) {
+        wn_job_new_decoder(&s->job, parts, x, a.dims, precision, &s->model->ctx->log, err);
+        x = NULL;
+    }
+    wn_free(x);
+    wn_weights_close(t.file);
+    return err->code;
+}
+
 enum wan_status wn_session_new(struct wan_session **out, struct wan_model *model,
                                const struct wan_gen_params *params, struct wn_job_strips strips)
 {
@@ -226,14 +321,15 @@ enum wan_status wn_session_new(struct wan_session **out, struct wan_model *model
     *out = NULL;
     if (wan_gen_resolve(model, params, &p)) return model->ctx->err.code;
     struct wn_err *err = &model->ctx->err;
-    if (check_model(model, &p, err) || check_params(&p, err)) return err->code;
+    bool decoder = p.from_latents_file != NULL;
+    if (!decoder && (check_model(model, &p, err) || check_params(&p, err))) return err->code;
     struct wan_session *s = wn_zalloc(sizeof *s);
     if (!s) return wn_fail_nomem(err, "a session", sizeof *s);
     s->model = model;
     s->p = p;
     s->strips = strips;
     s->start = s->stage_start = wn_now();
-    if (own_strings(&s->p, err) || make_job(s, err)) {
+    if (own_strings(&s->p, err) || (decoder ? make_decoder : make_job)(s, err)) {
         wan_session_free(s);
         return err->code;
     }
@@ -298,6 +394,7 @@ static void begin_stage(struct wan_session *s, const char *stage, int first, int
 enum wan_status wan_session_encode_text(struct wan_session *s)
 {
     struct wn_err *err = wn_enter(s->model->ctx);
+    if (s->p.from_latents_file) return WAN_OK;
     begin_stage(s, "text", 0, 1);
     if (!wn_job_encode_text(s->job, err)) report(s, "text", 1, 1);
     return err->code;
@@ -344,6 +441,43 @@ const float *wan_session_latents(const struct wan_session *s, int64_t dims[4])
     return wn_job_latents(s->job, dims);
 }
 
+/* ---- what files say of themselves ---- */
+
+static int describe_decoding(const struct wan_session *s, struct wn_str *t)
+{
+    const struct wan_gen_params *p = &s->p;
+    int bad = wn_str_addf(t, "wan %s; decoded from %s; size %dx%d; frames %d; vae %s; device %s",
+                          wan_version(), wn_path_base(p->from_latents_file), p->width, p->height, p->frames,
+                          p->vae_precision, s->model->ctx->dev->table->name);
+    return bad | (s->origin ? wn_str_addf(t, "; latents of %s", s->origin) : 0);
+}
+
+static int describe_run(const struct wan_session *s, struct wn_str *t)
+{
+    const struct wan_gen_params *p = &s->p;
+    int bad =
+        wn_str_addf(t, "wan %s; model %s; size %dx%d; frames %d; steps %d; solver %s; shift %g; guidance %g",
+                    wan_version(), s->model->checkpoint.name, p->width, p->height, p->frames, p->steps,
+                    p->solver, p->shift, p->guidance_low);
+    if (p->guidance_high != p->guidance_low) bad |= wn_str_addf(t, ",%g", p->guidance_high);
+    if (p->image) bad |= wn_str_addf(t, "; image %s", wn_path_base(p->image));
+    if (p->noise_file)
+        bad |= wn_str_addf(t, "; noise %s", wn_path_base(p->noise_file));
+    else
+        bad |= wn_str_addf(t, "; seed %" PRId64 "; rng %s", p->seed, p->rng);
+    return bad | wn_str_addf(t, "; precision %s, t5 %s, vae %s; device %s", p->precision, p->t5_precision,
+                             p->vae_precision, s->model->ctx->dev->table->name);
+}
+
+/* The parameters as one line, for the file's metadata; UTF-8 whatever the names of files are. */
+static char *describe(const struct wan_session *s)
+{
+    struct wn_str t = {0};
+    if ((s->p.from_latents_file ? describe_decoding : describe_run)(s, &t)) wn_str_release(&t);
+    if (t.data) wn_utf8_repair(t.data);
+    return t.data;
+}
+
 enum wan_status wan_session_save_latents(struct wan_session *s, const char *path)
 {
     struct wn_err *err = wn_enter(s->model->ctx);
@@ -352,7 +486,18 @@ enum wan_status wan_session_save_latents(struct wan_session *s, const char *path
     struct wn_weight w = {.name = "latent", .type = WN_F32, .n_dims = 4, .data = x};
     memcpy(w.dim, dim, sizeof dim);
     w.bytes = (size_t)(dim[0] * dim[1] * dim[2] * dim[3]) * sizeof *x;
-    return wn_safetensors_write(path, &w, 1, NULL, err);
+    char fps[32], *params = describe(s), *prompt = wn_strdup(s->p.prompt ? s->p.prompt : "");
+    snprintf(fps, sizeof fps, "%.17g", s->p.fps);
+    if (params && prompt) {
+        wn_utf8_repair(prompt);
+        const char *const metadata[] = {"comment", params, "fps", fps, *prompt ? "description" : NULL,
+                                        prompt,    NULL};
+        wn_safetensors_write(path, &w, 1, metadata, err);
+    } else
+        wn_fail_nomem(err, "metadata", 512);
+    wn_free(params);
+    wn_free(prompt);
+    return err->code;
 }
 
 /* ---- profile ---- */

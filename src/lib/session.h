@@ -16,6 +16,7 @@ struct wan_session {
     struct wan_gen_params p;     /* resolved; its strings are ours */
     struct wn_input_image image; /* of the first frame; none: zeroed */
     struct wn_job *job;
+    char *origin;                    /* what a file of latents says that they were made by, or NULL */
     struct wn_digest noise, context; /* of what came from a seed or file */
     struct wn_state_writer *state;   /* NULL: no state is kept */
     struct wn_profile *profile;      /* NULL: not measured */

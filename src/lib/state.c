@@ -53,8 +53,8 @@ static void add_digest(struct facts *f, const char *key, struct wn_digest d)
 /* Options that do not change the latents, or whose content is looked at instead of their name. */
 static bool is_free(const char *option, bool image)
 {
-    static const char *const free_ones[] = {"fps",   "crf",     "save-latents", "strict",
-                                            "noise", "context", "image",        "resume-from"};
+    static const char *const free_ones[] = {"fps",     "crf",   "save-latents", "strict",       "noise",
+                                            "context", "image", "resume-from",  "from-latents", "cache"};
     if (!image && !strcmp(option, "vae-precision")) return true;
     for (size_t i = 0; i < sizeof free_ones / sizeof *free_ones; i++)
         if (!strcmp(option, free_ones[i])) return true;
@@ -205,6 +205,7 @@ static void writer_free(struct wn_state_writer *w)
 enum wan_status wan_session_keep_state(struct wan_session *s, const char *path)
 {
     struct wn_err *err = wn_enter(s->model->ctx);
+    if (s->p.from_latents_file) return wn_fail(err, WAN_EINVAL, "a run without steps has no state to keep");
     if (s->state) return wn_fail(err, WAN_EINVAL, "the state of this session is kept already");
     if (wn_place_check(path, err)) return err->code;
     struct wn_state_writer *w = wn_zalloc(sizeof *w);

@@ -244,11 +244,6 @@ enum wan_status wn_job_seek(struct wn_job *j, int step, struct wn_err *err)
 
 static struct wn_text_encoder text_encoder(const struct wn_job *j)
 {
-<<<<<<< HEAD
-=======
-    if (j->contexts.rows[0] || !j->n_phases) return WAN_OK;
-    const char *prompt[2] = {j->p.prompt, j->p.negative};
->>>>>>> d86d7f9 (lib: latents are decoded without a transformer; prompts can be encoded before their sessions)
     const struct wn_dit_config *c = config_of(j, 0);
     return (struct wn_text_encoder){.parts = j->parts, .text_len = c->text_len, .width = c->text_dim};
 }
@@ -287,7 +282,7 @@ static enum wan_status explain_text(struct wn_job *j, struct wn_err *err)
 
 enum wan_status wn_job_encode_text(struct wn_job *j, struct wn_err *err)
 {
-    if (j->contexts.rows[0]) return WAN_OK;
+    if (j->contexts.rows[0] || !j->n_phases) return WAN_OK;
     struct wn_text_encoder e = text_encoder(j);
     e.known = j->p.known;
     e.cache_folder = j->p.text_cache;

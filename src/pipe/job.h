@@ -37,6 +37,11 @@ void wn_latent_dims(const struct wn_parts *parts, enum wn_part which, int width,
 /* Opens the transformers that the steps will need, so that a missing or misshapen one shows now. */
 enum wan_status wn_job_new(struct wn_job **job, struct wn_parts *parts, const struct wn_job_params *params,
                            const struct wn_log *log, struct wn_err *err);
+/* A job of no steps that decodes latents [z, F, h, w], which it takes (memory of wn_alloc) in any case. Opens
+ * no transformer. */
+enum wan_status wn_job_new_decoder(struct wn_job **job, struct wn_parts *parts, float *latents,
+                                   const int64_t dim[4], enum wn_precision vae, const struct wn_log *log,
+                                   struct wn_err *err);
 void wn_job_free(struct wn_job *job); /* NULL is fine */
 
 /* Called after every operation, as wn_exec's on_op. */
@@ -56,7 +61,8 @@ int wn_job_phase(const struct wn_job *job, int i);
 /* Make `step` the next one without doing those before it: for plans. */
 enum wan_status wn_job_seek(struct wn_job *job, int step, struct wn_err *err);
 
-/* Contexts of prompt and negative prompt. Opens tokenizer and text encoder as needed. Once is enough. */
+/* Contexts of prompt and negative prompt. Opens tokenizer and text encoder as needed. Once is enough; nothing
+ * to do without steps. */
 enum wan_status wn_job_encode_text(struct wn_job *job, struct wn_err *err);
 /* Latents of the first frame; nothing to do without an image. Opens the VAE. Once is enough. */
 enum wan_status wn_job_encode_image(struct wn_job *job, struct wn_err *err);

@@ -66,6 +66,11 @@ size_t wn_utf8_check(const char *s, size_t n)
     return n;
 }
 
+void wn_utf8_repair(char *s)
+{
+    for (size_t n = strlen(s), i; (i = wn_utf8_check(s, n)) < n; s += i, n -= i) s[i] = '?';
+}
+
 size_t wn_utf8_len(char first)
 {
     uint8_t b = (uint8_t)first;

@@ -24,6 +24,8 @@ void wn_u32_release(struct wn_u32 *s);
 int32_t wn_utf8_get(const char *s, size_t n, size_t *len);
 /* Offset of the first byte that is not UTF-8; n when all is. */
 size_t wn_utf8_check(const char *s, size_t n);
+/* Bytes that are not UTF-8 become '?'. */
+void wn_utf8_repair(char *s);
 /* Length of the character that starts with this byte of valid UTF-8. */
 size_t wn_utf8_len(char first);
 /* Up to 4 bytes; returns their number. */
