@@ -30,16 +30,15 @@ int cmd_bench(int argc, char **argv)
 {
     struct bench a = {
         .params = *wan_bench_params(.model = NULL), .size = {WAN_UNSET, WAN_UNSET}, .frames = WAN_UNSET};
-    struct opt opts[5 + RUN_N_OPTIONS] = {
+    struct opt opts[4 + RUN_N_OPTIONS] = {
         {"model", "m ckpt_dir", OPT_STRING, &a.params.model, 0, 0, "folder", "Wan2.1-T2V-1.3B",
          "checkpoint folder; without one only the machine is measured"},
         {"size", NULL, OPT_SIZE, a.size, 16, 16384, "pixels", "832x480", "size of the video to measure with"},
         {"frames", "frame_num", OPT_INT, &a.frames, 1, 100000, "", "81", "frames of that video"},
         {"precision", NULL, OPT_STRING, &a.params.precision, 0, 0, "", "bf16",
          "of the transformer: f32, f32x or bf16"},
-        {"json", NULL, OPT_FLAG, &a.params.json, 0, 0, "", "", "print the report as JSON"},
     };
-    struct opt_set set = {"wan bench", opts, 5};
+    struct opt_set set = {"wan bench", opts, 4};
     const char *none;
     run_options(&a.run, opts, &set.n);
     int code = opt_parse(&set, argc, argv, &none, 0);
@@ -54,6 +53,7 @@ int cmd_bench(int argc, char **argv)
         a.params.height = a.size[1];
     }
     if (a.frames != WAN_UNSET) a.params.frames = a.frames;
+    a.params.json = a.run.json;
     code = run_check_precision("precision", a.params.precision);
     return code ? code : bench(&a);
 }

@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <wan/parts.h>
 
+#include "jsonl.h"
 #include "run.h"
 #include "ui.h"
 
@@ -59,14 +60,29 @@ static enum wan_status run_files(struct wan_context *ctx, const struct eval *a)
     return status;
 }
 
+static int print_result(const struct eval *a, double seconds)
+{
+    struct jsonl j = {.f = stdout};
+    jsonl_open(&j, NULL, '{');
+    jsonl_text(&j, "part", a->part);
+    jsonl_text(&j, "output", a->output);
+    jsonl_text(&j, "dump", a->dump);
+    jsonl_number(&j, "seconds", seconds);
+    jsonl_close(&j, '}');
+    jsonl_end(&j);
+    return ui_flush_output(0);
+}
+
 static int eval_tensors(struct wan_context *ctx, const struct eval *a, int needs_model, int needs_input)
 {
     int code = check_files(a, needs_model, needs_input);
     if (!code) code = check_solver(ctx, a);
     if (code) return code;
+    double start = seconds_now();
     enum wan_status status = run_files(ctx, a);
     /* with neither file nor model, only an option can be wrong */
-    return status ? ui_fail_status(status, ctx, needs_model || needs_input ? EXIT_ERROR : EXIT_USAGE) : 0;
+    if (status) return ui_fail_status(status, ctx, needs_model || needs_input ? EXIT_ERROR : EXIT_USAGE);
+    return ui_is_json() ? print_result(a, seconds_now() - start) : 0;
 }
 
 /* ---- parts that print JSON ---- */
@@ -309,6 +325,7 @@ int cmd_eval(int argc, char **argv)
     int needs_model = 0, needs_input = 0;
     char command[64];
     const char *none;
+    ui_set_few_codes();
     /* the part comes first, because it decides which options there are */
     if (argc > 1 && argv[1][0] != '-') a.part = argv[1];
     if (a.part) {

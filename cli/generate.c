@@ -1,33 +1,15 @@
 /* wan generate: text to a video file. */
+#include "generate.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <wan/wan.h>
-
-#include "run.h"
 #include "ui.h"
 
-enum { MAX_OPTIONS = 64, MAX_PROMPT = 1 << 20 };
-
-struct generate {
-    struct run_args run;
-    struct wan_gen_params params;
-    struct wan_model_params model_params;
-    const char *output, *like_file, *preview, *profile_trace;
-    int plan, resume, profile;
-    char state[4096];            /* file in which the run is kept while it is not done */
-    char prompt[MAX_PROMPT + 1]; /* where it came from standard input */
-    char default_output[320];    /* 50 characters of at most 4 bytes, the seed, a number */
-    struct wan_context *ctx;
-    struct wan_model *model;
-    struct wan_like *like;
-    struct wan_session *session;
-};
+enum { MAX_OPTIONS = 64 };
 
 /* ---- options ---- */
 
@@ -56,8 +38,16 @@ static struct opt_set generate_options(struct generate *g, struct opt *opts)
         {"tokenizer", NULL, OPT_STRING, &m->tokenizer, 0, 0, "file", "spiece.model", "tokenizer, likewise"},
         {"model-type", NULL, OPT_STRING, &m->model_type, 0, 0, "", "t2v-a14b",
          "t2v, i2v, ti2v, t2v-a14b or i2v-a14b, where files cannot tell"},
+        {"prompts", NULL, OPT_STRING, &g->prompts, 0, 0, "file", "prompts.txt",
+         "a video for each line of this file; -: of standard input"},
+        {"seeds", NULL, OPT_STRING, &g->seeds, 0, 0, "list", "1-8",
+         "a video for each of these seeds, as 1,5,9-12"},
+        {"no-cache", NULL, OPT_FLAG, &g->no_cache, 0, 0, "", "",
+         "neither look for nor keep encoded prompts on disk"},
         {"output", "o save_file", OPT_STRING, &g->output, 0, 0, "file", "kite.mp4",
-         "file to write: .mp4, .webm, .webp, .png (one frame), or dir/frame_%04d.png"},
+         "file to write: .mp4, .webm, .webp, .png (one frame), or dir/frame_%04d.png; for several videos a "
+         "folder, "
+         "or a name with {index}, {prompt} or {seed}"},
     };
     size_t n_table, n = 0;
     const struct wan_option *table = wan_gen_options(&n_table);
@@ -155,7 +145,27 @@ static bool ends_with(const char *text, const char *end)
 static void default_frames(struct generate *g)
 {
     bool picture = g->output && ends_with(g->output, ".png") && !strchr(base_name(g->output), '%');
-    if (picture && g->params.frames == WAN_UNSET) g->params.frames = 1;
+    if (picture && g->params.frames == WAN_UNSET && !g->params.from_latents_file) g->params.frames = 1;
+}
+
+/* What is given by a list cannot be given alone too. */
+static int check_lists(struct generate *g)
+{
+    const struct wan_gen_params *p = &g->params;
+    if (!g->prompts && !g->seeds) return 0;
+    if (p->from_latents_file)
+        return ui_fail(EXIT_USAGE, "--%s has no part in --from-latents, which only decodes",
+                       g->prompts ? "prompts" : "seeds");
+    if (g->prompts && p->prompt) return ui_fail(EXIT_USAGE, "give either --prompt or --prompts");
+    if (g->prompts && p->context_file) return ui_fail(EXIT_USAGE, "give either --context or --prompts");
+    if (g->seeds && p->seed != WAN_UNSET_I64) return ui_fail(EXIT_USAGE, "give either --seed or --seeds");
+    if (g->seeds && p->noise_file) return ui_fail(EXIT_USAGE, "give either --noise or --seeds");
+    if (p->resume_file)
+        return ui_fail(EXIT_USAGE, "--resume-from is for one video; --resume goes on with several");
+    if (!g->output && !p->latents_file)
+        return ui_fail(EXIT_USAGE,
+                       "several videos need -o: a folder, or a name with {index}, {prompt} or {seed}");
+    return 0;
 }
 
 /* What the metadata names, where the command line is silent. */
@@ -187,23 +197,49 @@ static int check_arguments(struct generate *g)
     if (g->resume && !g->output && !g->params.latents_file)
         return ui_fail(EXIT_USAGE, "--resume needs the -o or --save-latents of the run that was stopped");
     if (!names_model(g)) return ui_fail(EXIT_USAGE, "wan generate needs -m MODEL, a checkpoint folder");
-    return 0;
+    if (g->resume && g->params.from_latents_file)
+        return ui_fail(EXIT_USAGE, "--resume has no part in --from-latents, which only decodes");
+    return check_lists(g);
+}
+
+/* What the videos show, once --like has had its say. */
+static int check_prompts(struct generate *g)
+{
+    int code = 0;
+    default_frames(g);
+    if (g->prompts) code = batch_read_prompts(&g->batch, g->prompts);
+    if (!code && !g->prompts && !g->params.from_latents_file) code = check_prompt(g);
+    if (!code && g->seeds) code = batch_read_seeds(&g->batch, g->seeds);
+    if (!code && (g->prompts || g->seeds))
+        code = batch_plan(&g->batch, g->params.prompt, g->params.seed, g->output, g->params.latents_file);
+    return code;
+}
+
+/* Where encoded prompts are kept, unless it is given: where the system has its caches. */
+static void choose_cache(struct generate *g)
+{
+    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+#ifdef __APPLE__
+    const char *caches = "Library/Caches";
+#else
+    const char *caches = ".cache";
+#endif
+    int n = -1;
+    if (g->no_cache) g->params.cache_dir = NULL;
+    if (g->no_cache || g->params.cache_dir) return;
+    if (xdg && *xdg == '/')
+        n = snprintf(g->cache, sizeof g->cache, "%s/wan", xdg);
+    else if (home && *home == '/')
+        n = snprintf(g->cache, sizeof g->cache, "%s/%s/wan", home, caches);
+    if (n > 0 && n < (int)sizeof g->cache) g->params.cache_dir = g->cache;
 }
 
 /* A name from the first 50 characters of the prompt and the seed, one that is not taken. */
 static void choose_output(struct generate *g, const struct wan_gen_params *p)
 {
     char *out = g->default_output;
-    const char *text = p->prompt ? p->prompt : "wan";
-    size_t n = 0;
-    for (int chars = 0; text[n] && n < 200; n++) {
-        unsigned char c = (unsigned char)text[n];
-        if ((c & 0xc0) != 0x80 && chars++ == 50) break;
-        out[n] = c <= ' ' || c == '/' || c == '\\' || c == 127 || (n == 0 && (c == '.' || c == '-'))
-                     ? '_'
-                     : (char)c;
-    }
-    if (!p->noise_file)
+    size_t n = name_of_prompt(out, p->prompt ? p->prompt : "wan");
+    if (!p->noise_file && p->seed != WAN_UNSET_I64)
         n += (size_t)snprintf(out + n, sizeof g->default_output - n, "_%lld", (long long)p->seed);
     for (int i = 1; i < 10000; i++) {
         size_t room = sizeof g->default_output - n;
@@ -228,42 +264,6 @@ static enum wan_status denoise(struct generate *g)
     return status;
 }
 
-static void say_plan(const struct generate *g, const struct wan_gen_params *p)
-{
-    ui_note("model  %s", wan_model_name(g->model));
-    ui_note("device %s", wan_context_device(g->ctx));
-    ui_note("video  %dx%d, %d frame%s, %g frames a second", p->width, p->height, p->frames,
-            p->frames == 1 ? "" : "s", p->fps);
-    if (p->image) ui_note("image  %s", p->image);
-    char high[32] = "";
-    if (p->guidance_high != p->guidance_low) snprintf(high, sizeof high, ",%g", p->guidance_high);
-    ui_note("steps  %d (%s, shift %g, guidance %g%s)", p->steps, p->solver, p->shift, p->guidance_low, high);
-    if (p->noise_file)
-        ui_note("noise  %s", p->noise_file);
-    else
-        ui_note("seed   %lld%s", (long long)p->seed,
-                g->params.seed == WAN_UNSET_I64 ? " (chosen at random)" : "");
-}
-
-/* Largest resident size of this process so far, mapped weights included. */
-static double peak_resident(void)
-{
-    struct rusage r;
-    if (getrusage(RUSAGE_SELF, &r)) return 0;
-#ifdef __APPLE__
-    return (double)r.ru_maxrss;
-#else
-    return (double)r.ru_maxrss * 1024;
-#endif
-}
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Where the state of this run is kept: beside the output, or beside the latents. */
 static int name_state(struct generate *g)
 {
@@ -272,41 +272,14 @@ static int name_state(struct generate *g)
     return n < (int)sizeof g->state ? 0 : ui_fail(EXIT_USAGE, "the name of the output is too long");
 }
 
-/* "3.1 TFLOP", "12 GFLOP" */
-static struct ui_text work_text(double flops)
+static int keep_state(struct generate *g)
 {
-    struct ui_text t;
-    snprintf(t.s, sizeof t.s, flops < 1e11 ? "%.3g GFLOP" : "%.3g TFLOP",
-             flops * (flops < 1e11 ? 1e-9 : 1e-12));
-    return t;
-}
-
-static int plan(struct generate *g)
-{
-    struct wan_plan p;
-    enum wan_status status = wan_plan(g->model, &g->params, &p);
-    if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
-    printf("video   %dx%d, %d frame%s: %lld tokens, %d steps\n", p.width, p.height, p.frames,
-           p.frames == 1 ? "" : "s", (long long)p.tokens, p.steps);
-    printf("memory  %s", ui_bytes((double)p.memory_bytes).s);
-    if (p.image_strips > 1) printf(", the image encoded in %d strips", p.image_strips);
-    if (p.decode_strips > 1) printf(", the video decoded in %d strips", p.decode_strips);
-    printf(", and %s of weights mapped from files\n", ui_bytes((double)p.mapped_bytes).s);
-    printf("work    text %s", work_text(p.text_flops).s);
-    if (p.image_flops > 0) printf(", image %s", work_text(p.image_flops).s);
-    printf(", a step %s, decoding %s\n", work_text(p.step_flops).s, work_text(p.decode_flops).s);
-    printf("time    about %s: text %s", ui_seconds(p.seconds).s, ui_seconds(p.text_seconds).s);
-    if (p.image_flops > 0) printf(", image %s", ui_seconds(p.image_seconds).s);
-    printf(", a step %s, decoding %s\n", ui_seconds(p.step_seconds).s, ui_seconds(p.decode_seconds).s);
-    return ui_flush_output(0);
-}
-
-static int open_model(struct generate *g)
-{
-    enum wan_status status = g->output ? wan_output_check(g->ctx, g->output, g->params.frames) : WAN_OK;
-    if (status) return ui_fail_status(status == WAN_EUNSUPPORTED ? WAN_EINVAL : status, g->ctx, EXIT_USAGE);
-    status = wan_model_open_parts(&g->model, g->ctx, &g->model_params);
-    return status ? ui_fail_status(status, g->ctx, EXIT_USAGE) : 0;
+    int code = name_state(g);
+    if (code || g->params.from_latents_file) return code; /* decoding has no steps to go on from */
+    if (!g->resume && !access(g->state, F_OK))
+        ui_note("%s: a run that was stopped is replaced; --resume would have gone on with it", g->state);
+    enum wan_status status = wan_session_keep_state(g->session, g->state);
+    return status ? ui_fail_status(status, g->ctx, EXIT_ERROR) : 0;
 }
 
 static int open_session(struct generate *g)
@@ -316,20 +289,17 @@ static int open_session(struct generate *g)
         if ((code = name_state(g))) return code;
         g->params.resume_file = g->state;
     }
-    bool from_files = g->params.noise_file || g->params.context_file || g->resume;
+    const struct wan_gen_params *p = &g->params;
+    bool from_files = p->noise_file || p->context_file || p->from_latents_file || g->resume;
     struct wan_gen_params resolved;
-    enum wan_status status = wan_gen_resolve(g->model, &g->params, &resolved);
+    enum wan_status status = wan_gen_resolve(g->model, p, &resolved);
     if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
     status = wan_session_new(&g->session, g->model, &resolved);
     if (!status && g->like) status = wan_like_check(g->like, g->session);
     if (!status && g->preview) status = wan_session_preview(g->session, g->preview);
     if (status) return ui_fail_status(status, g->ctx, from_files ? EXIT_ERROR : EXIT_USAGE);
-    if (!g->output && !g->params.latents_file) choose_output(g, wan_session_params(g->session));
-    if ((code = name_state(g))) return code;
-    if (!g->resume && !access(g->state, F_OK))
-        ui_note("%s: a run that was stopped is replaced; --resume would have gone on with it", g->state);
-    status = wan_session_keep_state(g->session, g->state);
-    return status ? ui_fail_status(status, g->ctx, EXIT_ERROR) : 0;
+    if (!g->output && !p->latents_file) choose_output(g, wan_session_params(g->session));
+    return keep_state(g);
 }
 
 /* What was measured goes to standard error, as everything said about a run does. */
@@ -338,7 +308,10 @@ static int tell_profile(struct generate *g)
     char *text;
     enum wan_status status = WAN_OK;
     if (g->profile && !(status = wan_session_profile_table(g->session, &text))) {
-        fputs(text, stderr);
+        if (!ui_is_json())
+            fputs(text, stderr);
+        else
+            for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) ui_note("%s", line);
         wan_string_free(text);
     }
     if (!status && g->profile_trace) status = wan_session_profile_trace(g->session, g->profile_trace);
@@ -346,33 +319,157 @@ static int tell_profile(struct generate *g)
     return status ? ui_fail_status(status, g->ctx, EXIT_ERROR) : 0;
 }
 
-static int run(struct generate *g)
+static void say_how_to_go_on(const struct generate *g)
 {
-    double start = seconds_now();
-    int code = run_context(&g->ctx, &g->run);
-    if (!code) code = take_like(g);
-    if (!code) default_frames(g);
-    if (!code) code = check_prompt(g);
-    if (!code) code = open_model(g);
-    if (!code && g->plan) return plan(g);
-    if (!code) code = open_session(g);
+    int done = wan_session_steps_done(g->session);
+    if (g->batch.n)
+        ui_note("the same command with --resume goes on after step %d of this video", done);
+    else
+        ui_note("the same command with --resume -o %s goes on after step %d", g->output ? g->output : "FILE",
+                done);
+}
+
+/* One video, from params to file. */
+static int make_video(struct generate *g)
+{
+    g->start = seconds_now();
+    g->stage = -1;
+    memset(g->seconds, 0, sizeof g->seconds);
+    int code = open_session(g);
     if (code) return code;
-    say_plan(g, wan_session_params(g->session));
-    wan_session_on_progress(g->session, ui_progress, NULL);
-    bool decode = g->output != NULL, measured = g->profile || g->profile_trace;
+    report_start(g);
+    wan_session_on_progress(g->session, report_progress, g);
+    bool measured = g->profile || g->profile_trace;
     enum wan_status status = measured ? wan_session_profile(g->session) : WAN_OK;
     if (!status) status = denoise(g);
-    if (!status && decode) status = wan_session_write(g->session, g->output);
-    if (status == WAN_ECANCELED && wan_session_steps_done(g->session) > 0)
-        ui_note("the same command with --resume -o %s goes on after step %d", decode ? g->output : "FILE",
-                wan_session_steps_done(g->session));
+    if (!status && g->output) status = wan_session_write(g->session, g->output);
+    if (status == WAN_ECANCELED && wan_session_steps_done(g->session) > 0) say_how_to_go_on(g);
     if (status) return ui_fail_status(status, g->ctx, EXIT_ERROR);
     wan_session_drop_state(g->session);
-    if (g->params.latents_file) ui_note("wrote  %s", g->params.latents_file);
-    if (decode) ui_note("wrote  %s", g->output);
-    ui_note("took   %s, peak memory %s (%s with mapped files)", ui_seconds(seconds_now() - start).s,
-            ui_bytes((double)wan_memory_peak()).s, ui_bytes(peak_resident()).s);
-    return measured ? tell_profile(g) : 0;
+    code = report_result(g);
+    return !code && measured ? tell_profile(g) : code;
+}
+
+/* ---- several ---- */
+
+/* The params, with what is this video's own. */
+static void choose_video(struct generate *g, const struct video *v)
+{
+    g->params.prompt = v->prompt;
+    g->params.seed = v->seed;
+    g->params.latents_file = v->latents;
+    g->params.resume_file = NULL;
+    g->output = v->output;
+}
+
+/* --resume: whole under its name, and no state beside it of a run that goes on. */
+static bool is_done(struct generate *g, const struct video *v, int frames)
+{
+    choose_video(g, v);
+    if (!g->resume || name_state(g) || !access(g->state, F_OK)) return false;
+    return (!v->output || wan_output_exists(v->output, frames)) && (!v->latents || !access(v->latents, F_OK));
+}
+
+/* Prompts of the videos to come, encoded together. */
+static int encode_prompts(struct generate *g, const bool *done)
+{
+    struct batch *b = &g->batch;
+    size_t n = 0;
+    if (g->params.context_file) return 0;
+    const char **prompt = malloc(b->n * sizeof *prompt);
+    if (!prompt) return ui_fail(EXIT_MEMORY, "out of memory: the list of videos");
+    for (size_t i = 0; i < b->n; i++) /* those of one prompt follow each other */
+        if (!done[i] && (!n || prompt[n - 1] != b->video[i].prompt)) prompt[n++] = b->video[i].prompt;
+    if (n) ui_note("text   %zu prompt%s", n, n == 1 ? "" : "s");
+    g->params.prompt = NULL;
+    g->params.latents_file = g->params.resume_file = NULL;
+    enum wan_status status = n ? wan_model_encode_texts(g->model, &g->params, prompt, n) : WAN_OK;
+    free(prompt);
+    return status ? ui_fail_status(status, g->ctx, EXIT_USAGE) : 0;
+}
+
+static int make_each(struct generate *g, const bool *done)
+{
+    struct batch *b = &g->batch;
+    size_t n_failed = 0, i = 0;
+    int worst = 0, code = 0;
+    /* numbers that went wrong are one video's own matter; anything else the next one would meet too */
+    for (; i < b->n && (!code || code == EXIT_NUMERIC); i++) {
+        code = 0;
+        choose_video(g, &b->video[i]);
+        const char *name = g->output ? g->output : g->params.latents_file;
+        if (done[i]) {
+            ui_note("%s is there already", name);
+            continue;
+        }
+        ui_note("video %zu of %zu: %s", i + 1, b->n, name);
+        ui_set_output(name);
+        code = make_video(g);
+        ui_set_output(NULL);
+        wan_session_free(g->session);
+        g->session = NULL;
+        n_failed += code != 0;
+        if (code) worst = code;
+    }
+    if (n_failed && worst != EXIT_INTERRUPTED)
+        ui_note("%zu of %zu videos failed%s", n_failed, b->n,
+                i < b->n ? ", and those after were not begun" : "");
+    return worst;
+}
+
+static int make_batch(struct generate *g)
+{
+    struct batch *b = &g->batch;
+    bool *done = calloc(b->n, sizeof *done);
+    if (!done) return ui_fail(EXIT_MEMORY, "out of memory: the list of videos");
+    struct wan_gen_params resolved;
+    enum wan_status status = wan_gen_resolve(g->model, &g->params, &resolved);
+    int code = status ? ui_fail_status(status, g->ctx, EXIT_USAGE) : 0;
+    for (size_t i = 0; i < b->n && !code; i++) done[i] = is_done(g, &b->video[i], resolved.frames);
+    if (!code) code = encode_prompts(g, done);
+    if (!code) code = make_each(g, done);
+    free(done);
+    return code;
+}
+
+/* ---- the command ---- */
+
+static int check_output(struct generate *g, const char *path)
+{
+    enum wan_status status = wan_output_check(g->ctx, path, g->params.frames);
+    if (status == WAN_EUNSUPPORTED) return ui_fail_as(status, EXIT_USAGE, "%s", wan_error(g->ctx));
+    return status ? ui_fail_status(status, g->ctx, EXIT_USAGE) : 0;
+}
+
+static int check_outputs(struct generate *g)
+{
+    int code = 0;
+    if (!g->batch.n) return g->output ? check_output(g, g->output) : 0;
+    for (size_t i = 0; i < g->batch.n && !code; i++)
+        if (g->batch.video[i].output) code = check_output(g, g->batch.video[i].output);
+    return code;
+}
+
+static int plan(struct generate *g)
+{
+    struct wan_plan p;
+    if (g->batch.n) choose_video(g, &g->batch.video[0]);
+    enum wan_status status = wan_plan(g->model, &g->params, &p);
+    if (status) return ui_fail_status(status, g->ctx, g->params.from_latents_file ? EXIT_ERROR : EXIT_USAGE);
+    return report_plan(g, &p, g->batch.n ? g->batch.n : 1);
+}
+
+static int run(struct generate *g)
+{
+    int code = run_context(&g->ctx, &g->run);
+    if (!code) code = take_like(g);
+    if (!code) code = check_prompts(g);
+    if (!code) code = check_outputs(g);
+    if (code) return code;
+    enum wan_status status = wan_model_open_parts(&g->model, g->ctx, &g->model_params);
+    if (status) return ui_fail_status(status, g->ctx, EXIT_USAGE);
+    choose_cache(g);
+    return g->plan ? plan(g) : g->batch.n ? make_batch(g) : make_video(g);
 }
 
 int cmd_generate(int argc, char **argv)
@@ -388,6 +485,7 @@ int cmd_generate(int argc, char **argv)
     if (g.run.help) {
         code = print_help(&g, &set);
     } else {
+        default_frames(&g);
         code = check_arguments(&g);
         if (!code) code = run(&g);
     }
@@ -395,5 +493,6 @@ int cmd_generate(int argc, char **argv)
     wan_like_free(g.like);
     wan_model_free(g.model);
     wan_context_free(g.ctx);
+    batch_release(&g.batch);
     return code;
 }

@@ -25,6 +25,15 @@ static int unknown_command(const char *word)
     return ui_fail(EXIT_USAGE, "there is no command '%s'; see wan --help", word);
 }
 
+/* Asked before the options are parsed, so that what is wrong with them is JSON too. No value of an option can
+ * be this word. */
+static bool wants_json(int argc, char **argv)
+{
+    for (int i = 2; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strcmp(argv[i], "--json")) return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
@@ -37,6 +46,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < N_COMMANDS; i++) {
         if (strcmp(argv[1], commands[i].name) != 0) continue;
         run_catch_signals();
+        if (wants_json(argc, argv)) ui_set_json();
         return commands[i].run(argc - 1, argv + 1);
     }
     return unknown_command(argv[1]);

@@ -13,7 +13,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { EXIT_ERROR = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+/* docs/usage.md says what each stands for; they are stable. */
+enum {
+    EXIT_ERROR = 1,
+    EXIT_USAGE = 2,
+    EXIT_MEMORY = 3,
+    EXIT_NUMERIC = 4,
+    EXIT_INTERNAL = 5,
+    EXIT_INTERRUPTED = 130
+};
 
 /* The first seven are those of enum wan_option_type, in its order. */
 enum opt_type {

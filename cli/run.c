@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ui.h"
@@ -57,6 +58,13 @@ static const char *line_path(const char *line, uintptr_t address)
     return address >= from && address < to ? strchr(line, '/') : NULL;
 }
 
+/* Text for the inside of a JSON string: what is not plain ASCII becomes '?'. */
+static void make_plain(char *text)
+{
+    for (; *text; text++)
+        if (*text < ' ' || *text > '~' || *text == '"' || *text == '\\') *text = '?';
+}
+
 /* The name of the file mapped at `address` into name [size], "" when there is no telling. */
 static void mapped_file(uintptr_t address, char *name, size_t size)
 {
@@ -84,17 +92,22 @@ static void mapped_file(uintptr_t address, char *name, size_t size)
 static void on_bus(int sig, siginfo_t *info, void *context)
 {
     static atomic_flag told = ATOMIC_FLAG_INIT;
-    static const char before[] =
-        "\nwan: a file in use was made shorter by another program, or its disk failed";
+    static const char what[] = "a file in use was made shorter by another program, or its disk failed";
+    static const char json[] = "{\"error\": {\"status\": \"WAN_EIO\", \"exit\": 1, \"message\": \"",
+                      end[] = "\"}}";
     static char name[4096];
     (void)sig;
     (void)context;
     /* several threads may meet the missing pages at once: one tells, the others wait for the end */
     while (atomic_flag_test_and_set(&told)) pause();
     mapped_file((uintptr_t)info->si_addr, name, sizeof name);
-    say(before, sizeof before - 1);
+    if (ui_is_json()) make_plain(name);
+    say("\n", 1);
+    say(ui_is_json() ? json : "wan: ", ui_is_json() ? sizeof json - 1 : 5);
+    say(what, sizeof what - 1);
     if (name[0]) say(": ", 2);
     say(name, strlen(name));
+    if (ui_is_json()) say(end, sizeof end - 1);
     say("\n", 1);
     _exit(EXIT_ERROR);
 }
@@ -125,6 +138,8 @@ void run_options(struct run_args *a, struct opt *opts, size_t *n)
         {"threads", NULL, OPT_INT, &a->threads, 0, 4096, "", "8", "threads; 0 is one for each core"},
         {"max-memory", NULL, OPT_BYTES, &a->max_memory, 0, 0, "", "8GiB",
          "most memory to use, without weights mapped from files"},
+        {"json", NULL, OPT_FLAG, &a->json, 0, 0, "", "",
+         "results, progress and errors as JSON, for programs: see the documentation"},
         {"quiet", "q", OPT_FLAG, &a->quiet, 0, 0, "", "", "say nothing but errors"},
         {"verbose", "v", OPT_FLAG, &a->verbose, 0, 0, "", "", "say more"},
         {"trace", NULL, OPT_FLAG, &a->trace, 0, 0, "", "", "say each operation's time and shape"},
@@ -144,8 +159,15 @@ int run_context(struct wan_context **ctx, const struct run_args *a)
     ui_set_level(a->quiet ? UI_QUIET : a->verbose ? UI_VERBOSE : UI_NORMAL);
     enum wan_status status = wan_context_new(ctx, &params);
     /* a device or instruction set that is not here is for the command line to change */
-    int code = status ? ui_fail_status(status, *ctx, EXIT_USAGE) : 0;
-    return status == WAN_EUNSUPPORTED ? EXIT_USAGE : code;
+    if (status == WAN_EUNSUPPORTED) return ui_fail_as(status, EXIT_USAGE, "%s", wan_error(*ctx));
+    return status ? ui_fail_status(status, *ctx, EXIT_USAGE) : 0;
+}
+
+double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 int run_check_precision(const char *option, const char *name)

@@ -10,16 +10,19 @@ struct run_args {
     const char *device, *isa;
     int threads;
     size_t max_memory;
-    int quiet, verbose, trace, help;
+    int json, quiet, verbose, trace, help;
 };
 
 /* The options of `a`, appended to opts[*n]. */
-enum { RUN_N_OPTIONS = 8 };
+enum { RUN_N_OPTIONS = 9 };
 void run_options(struct run_args *a, struct opt *opts, size_t *n);
 
 /* A context as asked for, with the program's log and its signals. 0, or an exit code after a sentence; free
  * *ctx in any case. */
 int run_context(struct wan_context **ctx, const struct run_args *a);
+
+/* Of a clock that only runs forward. */
+double seconds_now(void);
 
 /* Is `name` (NULL: not given) "f32", "f32x" or "bf16"? 0, or EXIT_USAGE after a sentence that names --option.
  */

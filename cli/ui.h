@@ -1,4 +1,5 @@
-/* What the program says: one sentence for an error, notices, and progress, all on standard error. */
+/* What the program says: one sentence for an error, notices, and progress, all on standard error; as text, or
+ * each as a line of JSON. */
 #ifndef CLI_UI_H
 #define CLI_UI_H
 
@@ -16,10 +17,19 @@
 enum ui_level { UI_QUIET, UI_NORMAL, UI_VERBOSE };
 void ui_set_level(enum ui_level level);
 
-/* "wan: <sentence>"; returns `code`, for `return ui_fail(…)`. */
+/* From now on everything said is JSON (docs/usage.md). Before anything is said. */
+void ui_set_json(void);
+bool ui_is_json(void);
+/* From now on no exit code but 0, 1, 2 and 130: the contract of `wan eval`. */
+void ui_set_few_codes(void);
+/* What is worked on, where that is one of several: goes along with what is said. NULL: one thing alone. Kept
+ * by the caller. */
+void ui_set_output(const char *name);
+
+/* "wan: <sentence>"; returns `code`, for `return ui_fail(…)`. Of the status that usually has this code. */
 int ui_fail(int code, const char *format, ...) UI_PRINTF(2, 3);
-/* The exit code of a failed library call, after its sentence: `einval` for WAN_EINVAL, 130 where it was
- * interrupted, else 1. */
+int ui_fail_as(enum wan_status status, int code, const char *format, ...) UI_PRINTF(3, 4);
+/* The exit code of a failed library call, after its sentence; `einval` is the one for WAN_EINVAL. */
 int ui_fail_status(enum wan_status status, const struct wan_context *ctx, int einval);
 /* A line for the user; nothing when quiet. */
 void ui_note(const char *format, ...) UI_PRINTF(1, 2);

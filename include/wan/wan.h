@@ -100,9 +100,9 @@ WAN_API const char *wan_model_name(const struct wan_model *model); /* "Wan2.1 T2
 WAN_API enum wan_status wan_inspect(struct wan_context *ctx, const char *path, int json, char **text,
                                     int *n_problems);
 /* Run the transformer once on seeded noise [C, F, H, W] (dims 0: a small default) and report shape, range,
- * mean and standard deviation of its output. */
+ * mean and standard deviation of its output, as text or JSON. */
 WAN_API enum wan_status wan_inspect_forward(struct wan_context *ctx, const char *path, const int64_t dims[4],
-                                            const char *precision, char **text);
+                                            const char *precision, int json, char **text);
 WAN_API void wan_string_free(char *text);
 
 /* ---- generation ---- */
@@ -276,6 +276,10 @@ WAN_API enum wan_status wan_session_profile_trace(struct wan_session *s, const c
  * folder and touches nothing: worth asking before hours of work. WAN_EINVAL: the name; WAN_EUNSUPPORTED: no
  * encoder for this kind of file; WAN_EIO: the folder. */
 WAN_API enum wan_status wan_output_check(struct wan_context *ctx, const char *path, int frames);
+
+/* 1: a video is there under this name, of a picture sequence every one of its `frames` pictures. Looks at
+ * names alone. */
+WAN_API int wan_output_exists(const char *path, int frames);
 
 /* All of it: text, every step, the file. `path` NULL: only the latents file is written. */
 WAN_API enum wan_status wan_generate(struct wan_model *model, const struct wan_gen_params *params,

@@ -1,5 +1,7 @@
 #include "io/json.h"
 
+#include <utf8proc.h>
+
 #include "base/file.h"
 #include "base/mem.h"
 
@@ -115,4 +117,24 @@ enum wan_status wn_json_get_bool(const json_t *object, const char *key, bool *ou
     if (!json_is_boolean(v)) return wn_fail(err, WAN_EFORMAT, "%s: \"%s\" is not true or false", path, key);
     *out = json_is_true(v);
     return WAN_OK;
+}
+
+int wn_json_add_text(struct wn_str *out, const char *s, size_t n)
+{
+    int bad = wn_str_add(out, "\"", 1);
+    for (size_t i = 0, len; i < n && !bad; i += len) {
+        utf8proc_int32_t c;
+        utf8proc_ssize_t got =
+            utf8proc_iterate((const utf8proc_uint8_t *)s + i, (utf8proc_ssize_t)(n - i), &c);
+        len = got > 0 ? (size_t)got : 1;
+        if (got < 1)
+            bad = wn_str_addf(out, "\xef\xbf\xbd");
+        else if (c == '"' || c == '\\')
+            bad = wn_str_addf(out, "\\%c", c);
+        else if (c < 0x20)
+            bad = wn_str_addf(out, "\\u%04x", (unsigned)c);
+        else
+            bad = wn_str_add(out, s + i, len);
+    }
+    return bad || wn_str_add(out, "\"", 1) ? -1 : 0;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/mem.h"
 #include "base/status.h"
 
 /* Nesting and number of values that a file may have: far above any real one, low enough that a hostile one
@@ -30,5 +31,9 @@ enum wan_status wn_json_get(const json_t *object, const char *key, json_type typ
                             const char *path, struct wn_err *err);
 enum wan_status wn_json_get_bool(const json_t *object, const char *key, bool *out, const char *path,
                                  struct wn_err *err);
+
+/* Append s [n bytes] as a JSON string; bytes that are not UTF-8 become U+FFFD. 0, or -1 when out of memory.
+ */
+int wn_json_add_text(struct wn_str *out, const char *s, size_t n);
 
 #endif

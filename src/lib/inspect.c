@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "io/json.h"
 #include "lib/lib.h"
 
 /* What is known of one part after its weights were opened. */
@@ -146,15 +147,9 @@ static int write_text(const struct report *r, struct wn_str *t)
     return bad | add_problems_text(t, &r->ck.problems) | add_problems_text(t, &r->problems);
 }
 
-/* JSON string, control characters as spaces; the texts are UTF-8 or ASCII made by this library. */
 static int add_json(struct wn_str *t, const char *s)
 {
-    int bad = wn_str_add(t, "\"", 1);
-    for (; *s; s++) {
-        if (*s == '"' || *s == '\\') bad |= wn_str_add(t, "\\", 1);
-        bad |= wn_str_add(t, (unsigned char)*s < 0x20 ? " " : s, 1);
-    }
-    return bad | wn_str_add(t, "\"", 1);
+    return wn_json_add_text(t, s, strlen(s));
 }
 
 static int add_problems_json(struct wn_str *t, const struct wn_problems *p, int *first)
@@ -197,13 +192,14 @@ static int write_json(const struct report *r, struct wn_str *t)
     const struct wn_dit_config *c = &r->config;
     bad |= wn_str_addf(t, "]");
     if (r->has_config)
-        bad |= wn_str_addf(
-            t,
-            ", \"transformer\": {\"model_type\": \"%s\", \"dim\": %" PRId64 ", \"ffn_dim\": %" PRId64
-            ", \"num_heads\": %d, \"num_layers\": %d, \"in_dim\": %" PRId64 ", \"out_dim\": %" PRId64
-            ", \"text_len\": %" PRId64 ", \"text_dim\": %" PRId64 "}",
-            c->model_type, c->dim, c->ffn_dim, c->n_heads, c->n_layers, c->in_dim, c->out_dim, c->text_len,
-            c->text_dim);
+        bad |=
+            wn_str_addf(t, ", \"transformer\": {\"model_type\": ") | add_json(t, c->model_type) |
+            wn_str_addf(t,
+                        ", \"dim\": %" PRId64 ", \"ffn_dim\": %" PRId64
+                        ", \"num_heads\": %d, \"num_layers\": %d, \"in_dim\": %" PRId64
+                        ", \"out_dim\": %" PRId64 ", \"text_len\": %" PRId64 ", \"text_dim\": %" PRId64 "}",
+                        c->dim, c->ffn_dim, c->n_heads, c->n_layers, c->in_dim, c->out_dim, c->text_len,
+                        c->text_dim);
     bad |= wn_str_addf(t, ", \"problems\": [");
     first = 1;
     bad |= add_problems_json(t, &r->ck.problems, &first) | add_problems_json(t, &r->problems, &first);
@@ -251,9 +247,27 @@ static void statistics(const float *v, int64_t n, double out[4])
     out[3] = sqrt(square / (double)n);
 }
 
+static int forward_text(struct wn_str *t, const int64_t d[4], const int64_t o[4], const double s[4])
+{
+    return wn_str_addf(t,
+                       "forward of noise [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
+                       "] at t = 500: output [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
+                       "], from %.6g to %.6g, mean %.6g, standard deviation %.6g\n",
+                       d[0], d[1], d[2], d[3], o[0], o[1], o[2], o[3], s[0], s[1], s[2], s[3]);
+}
+
+static int forward_json(struct wn_str *t, const int64_t d[4], const int64_t o[4], const double s[4])
+{
+    return wn_str_addf(t,
+                       "{\"forward\": {\"input\": [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
+                       "], \"output\": [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
+                       "], \"min\": %.9g, \"max\": %.9g, \"mean\": %.9g, \"deviation\": %.9g}}\n",
+                       d[0], d[1], d[2], d[3], o[0], o[1], o[2], o[3], s[0], s[1], s[2], s[3]);
+}
+
 /* Noise through the transformer at t = 500 with a random context of 16 rows. */
 static enum wan_status forward_once(struct wan_context *ctx, struct wn_parts *parts, const int64_t dim[4],
-                                    enum wn_precision precision, struct wn_str *t)
+                                    enum wn_precision precision, int json, struct wn_str *t)
 {
     struct wn_err *err = &ctx->err;
     struct wn_exec ex = {.dev = ctx->dev, .precision = precision, .log = &ctx->log};
@@ -279,19 +293,13 @@ static enum wan_status forward_once(struct wan_context *ctx, struct wn_parts *pa
     } else
         wn_fail_nomem(err, "a forward", (unsigned long long)(n_in + n_out) * sizeof *x);
     if (!err->code) {
+        const int64_t out_dim[4] = {c->out_dim, dim[1], dim[2] / 2 * 2, dim[3] / 2 * 2};
         double s[4];
         statistics(v, n_out, s);
-        int64_t out_dim[4] = {c->out_dim, dim[1], dim[2] / 2 * 2, dim[3] / 2 * 2};
-        if (wn_str_addf(t,
-                        "forward of noise [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
-                        "] at t = 500: output "
-                        "[%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
-                        "], from %.6g to %.6g, mean %.6g, standard "
-                        "deviation %.6g\n",
-                        dim[0], dim[1], dim[2], dim[3], out_dim[0], out_dim[1], out_dim[2], out_dim[3], s[0],
-                        s[1], s[2], s[3]))
+        if (!isfinite(s[3]))
+            wn_fail(err, WAN_ENUMERIC, "the transformer's output holds NaN or infinity");
+        else if ((json ? forward_json : forward_text)(t, dim, out_dim, s))
             wn_fail_nomem(err, "a report", 256);
-        if (!isfinite(s[3])) wn_fail(err, WAN_ENUMERIC, "the transformer's output holds NaN or infinity");
     }
     wn_dit_text_free(text);
     wn_dit_grid_release(&grid);
@@ -302,7 +310,7 @@ static enum wan_status forward_once(struct wan_context *ctx, struct wn_parts *pa
 }
 
 enum wan_status wan_inspect_forward(struct wan_context *ctx, const char *path, const int64_t dims[4],
-                                    const char *precision, char **text)
+                                    const char *precision, int json, char **text)
 {
     struct wn_err *err = wn_enter(ctx);
     struct wn_checkpoint ck;
@@ -328,7 +336,7 @@ enum wan_status wan_inspect_forward(struct wan_context *ctx, const char *path, c
                 err, WAN_EINVAL,
                 "--forward: extents must be C,F,H,W with 1 to 1024 frames and 2 to 2048 rows and columns");
         else
-            forward_once(ctx, &parts, d, prec, &t);
+            forward_once(ctx, &parts, d, prec, json, &t);
     }
     wn_parts_release(&parts);
     wn_checkpoint_release(&ck);

@@ -622,6 +622,11 @@ enum wan_status wan_output_check(struct wan_context *ctx, const char *path, int 
     return wn_output_check(path, frames == WAN_UNSET ? 0 : frames, wn_enter(ctx));
 }
 
+int wan_output_exists(const char *path, int frames)
+{
+    return wn_output_exists(path, frames);
+}
+
 enum wan_status wan_session_write(struct wan_session *s, const char *path)
 {
     struct wn_err *err = wn_enter(s->model->ctx);

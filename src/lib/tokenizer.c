@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "io/json.h"
 #include "lib/lib.h"
 
 struct wan_tokenizer {
@@ -48,22 +49,6 @@ void wan_tokenizer_free(struct wan_tokenizer *t)
     wn_free(t);
 }
 
-/* A JSON string literal; input is valid UTF-8. */
-static int add_json_string(struct wn_str *out, const char *s, size_t n)
-{
-    int bad = wn_str_add(out, "\"", 1);
-    for (size_t i = 0; i < n && !bad; i++) {
-        unsigned char c = (unsigned char)s[i];
-        if (c == '"' || c == '\\')
-            bad = wn_str_addf(out, "\\%c", c);
-        else if (c < 0x20)
-            bad = wn_str_addf(out, "\\u%04x", c);
-        else
-            bad = wn_str_add(out, s + i, 1);
-    }
-    return bad || wn_str_add(out, "\"", 1);
-}
-
 enum wan_status wan_tokenizer_json(struct wan_context *ctx, const struct wan_tokenizer *t, const char *text,
                                    size_t text_bytes, char **json)
 {
@@ -76,7 +61,7 @@ enum wan_status wan_tokenizer_json(struct wan_context *ctx, const struct wan_tok
         wn_tokenizer_encode(t->tok, clean.data ? clean.data : "", clean.n, MAX_IDS, &ids, &n, err))
         goto done;
     int bad = wn_str_addf(&out, "{\"clean\": ") ||
-              add_json_string(&out, clean.data ? clean.data : "", clean.n) ||
+              wn_json_add_text(&out, clean.data ? clean.data : "", clean.n) ||
               wn_str_addf(&out, ", \"ids\": [");
     for (size_t i = 0; i < n && !bad; i++) bad = wn_str_addf(&out, "%s%d", i ? ", " : "", ids[i]);
     if (bad || wn_str_addf(&out, "]}")) {

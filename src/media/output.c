@@ -1,6 +1,5 @@
 #include "media/output.h"
 
-#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
@@ -191,6 +190,18 @@ enum wan_status wn_output_check(const char *path, int n_frames, struct wn_err *e
                        "%s is one picture and there are %d frames; name them all, as in frame_%%04d.png",
                        path, n_frames);
     return WAN_OK;
+}
+
+bool wn_output_exists(const char *path, int n_frames)
+{
+    if (kind_of(path) != &sequence) return wn_file_kind(path) == WN_FILE_REGULAR;
+    bool all = n_frames > 0;
+    for (int i = 0; i < n_frames && all; i++) {
+        char *name = wn_frame_pattern_expand(path, i);
+        all = name && wn_file_kind(name) == WN_FILE_REGULAR;
+        wn_free(name);
+    }
+    return all;
 }
 
 enum wan_status wn_output_open(struct wn_output **out, const struct wn_output_params *p, struct wn_err *err)

@@ -11,6 +11,7 @@
 #ifndef WN_MEDIA_OUTPUT_H
 #define WN_MEDIA_OUTPUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,9 @@ struct wn_output_params {
 /* Could `n_frames` frames (0: not known yet) be written to `path`? Looks at the name, its folder and the
  * encoders there are; writes nothing. WAN_EINVAL, WAN_EUNSUPPORTED, WAN_EIO. */
 enum wan_status wn_output_check(const char *path, int n_frames, struct wn_err *err);
+
+/* Is it there, every frame of it? A damaged file is there too. */
+bool wn_output_exists(const char *path, int n_frames);
 
 struct wn_output;
 

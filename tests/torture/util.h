@@ -127,7 +127,7 @@ static inline enum wan_status run_inspect_forward(struct wan_context *ctx, const
 {
     char *text = NULL;
     const int64_t dims[4] = {16, 1, 4, 4};
-    enum wan_status st = wan_inspect_forward(ctx, job->model, dims, "bf16", &text);
+    enum wan_status st = wan_inspect_forward(ctx, job->model, dims, "bf16", 0, &text);
     wan_string_free(text);
     return st;
 }
