@@ -45,24 +45,31 @@ static const struct opt *find_opt(const struct opt_set *set, const char *name, s
     return NULL;
 }
 
-/* Insertions, deletions and replacements that turn a into b; words longer than 63 bytes count as far. */
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Insertions, deletions, replacements and swaps of neighbours that turn a into b; words longer than 63 bytes
+ * count as far. */
 static int edit_distance(const char *a, const char *b)
 {
-    size_t na = strlen(a), nb = strlen(b);
-    int row[64];
+    int na = (int)strlen(a), nb = (int)strlen(b);
+    int row[3][64]; /* of the last three lengths of a */
     if (na > 63 || nb > 63) return INT_MAX;
-    for (size_t j = 0; j <= nb; j++) row[j] = (int)j;
-    for (size_t i = 1; i <= na; i++) {
-        int diagonal = row[0];
-        row[0] = (int)i;
-        for (size_t j = 1; j <= nb; j++) {
-            int replace = diagonal + (fold(a[i - 1]) != fold(b[j - 1]));
-            int other = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
-            diagonal = row[j];
-            row[j] = replace < other ? replace : other;
+    for (int j = 0; j <= nb; j++) row[0][j] = j;
+    for (int i = 1; i <= na; i++) {
+        int *now = row[i % 3];
+        const int *before = row[(i + 2) % 3], *two_before = row[(i + 1) % 3];
+        now[0] = i;
+        for (int j = 1; j <= nb; j++) {
+            char p = fold(a[i - 1]), q = fold(b[j - 1]);
+            now[j] = least(before[j - 1] + (p != q), 1 + least(before[j], now[j - 1]));
+            if (i > 1 && j > 1 && p == fold(b[j - 2]) && q == fold(a[i - 2]))
+                now[j] = least(now[j], two_before[j - 2] + 1);
         }
     }
-    return row[nb];
+    return row[na % 3][nb];
 }
 
 const char *opt_nearest(const char *word, const char *const *names, size_t n)

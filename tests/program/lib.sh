@@ -1,4 +1,4 @@
-# Sourced by every script here. Called as: script WAN TENSORS SOURCE_DIR
+# Sourced by every script here. Called as: script WAN TENSORS SOURCE_DIR JSON
 # shellcheck shell=sh
 # shellcheck disable=SC2034  # used by the scripts
 set -u
@@ -8,11 +8,13 @@ export LC_ALL
 absolute() {
     case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac
 }
-wan=$(absolute "$1") tensors=$(absolute "$2") source_dir=$3
+wan=$(absolute "$1") tensors=$(absolute "$2") source_dir=$3 json=$(absolute "$4")
 golden=$source_dir/tests/golden
 tiny=$golden/model/tiny-t2v
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+XDG_CACHE_HOME=$work.cache # never what this machine has
+export XDG_CACHE_HOME
+trap 'rm -rf "$work" "$work.cache"' EXIT
 cd "$work" || exit 1
 n_checks=0 n_failed=0
 
@@ -62,6 +64,18 @@ fails() {
 shows() {
     grep -qF -e "$1" out
     ok "the output contains '$1': $(head -n 5 out)" $?
+}
+
+# value FILE LINE PATH: what stands there in a file of JSON lines
+value() {
+    "$json" get "$@" 2>/dev/null
+}
+
+# is FILE LINE PATH VALUE: and it is that
+is() {
+    got=$(value "$1" "$2" "$3")
+    [ "$got" = "$4" ]
+    ok "$3 of line $2 of $1 is '$4': '$got'" $?
 }
 
 # same NAME A B: two files with the same bytes.
