@@ -3,6 +3,7 @@
 #ifndef TEST_TORTURE_UTIL_H
 #define TEST_TORTURE_UTIL_H
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -315,6 +316,55 @@ static inline enum wan_status run_image(struct wan_context *ctx, const struct jo
     return st;
 }
 
+/* Latents of a file to a video. */
+static inline enum wan_status run_decode(struct wan_context *ctx, const struct job *job)
+{
+    struct wan_model *m = NULL;
+    enum wan_status st = wan_model_open(&m, ctx, job->model);
+    if (!st) st = wan_generate(m, wan_gen_params(.from_latents_file = job->file), in_dir(job->output));
+    wan_model_free(m);
+    return st;
+}
+
+/* A folder of encoded texts beside the others', without our allocator. */
+static inline const char *empty_cache(void)
+{
+    static char path[80];
+    char entry[400];
+    snprintf(path, sizeof path, "%s.cache", test_dir);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        snprintf(entry, sizeof entry, "%s/%s", path, e->d_name);
+        unlink(entry);
+    }
+    if (d) closedir(d);
+    rmdir(path);
+    return path;
+}
+
+/* Prompts encoded in one go and kept on disk; then a session of another model finds its own there. */
+static inline enum wan_status run_texts(struct wan_context *ctx, const struct job *job)
+{
+    static const char *const prompts[] = {"a red circle", "a blue square", "a red circle"};
+    const char *cache = empty_cache();
+    struct wan_model *m = NULL;
+    struct wan_session *s = NULL;
+    enum wan_status st = wan_model_open(&m, ctx, job->model);
+    if (!st) st = wan_model_encode_texts(m, wan_gen_params(.cache_dir = cache), prompts, 3);
+    wan_model_free(m);
+    m = NULL;
+    if (!st) st = wan_model_open(&m, ctx, job->model);
+    if (!st)
+        st = wan_session_new(&s, m,
+                             wan_gen_params(.prompt = prompts[1], .cache_dir = cache, .width = 16,
+                                            .height = 16, .frames = 1, .steps = 1, .seed = 7));
+    if (!st) st = wan_session_encode_text(s);
+    wan_session_free(s);
+    wan_model_free(m);
+    empty_cache();
+    return st;
+}
+
 static inline enum wan_status run_plan(struct wan_context *ctx, const struct job *job)
 {
     struct wan_model *m = NULL;
@@ -396,6 +446,8 @@ static const struct job jobs[] = {
     {"session to png", NULL, run_session, .model = SHAPES, .output = "v.png"},
     {"session to frames", NULL, run_session, TINY, GOLDEN("pipeline_unipc"), .output = "v%d.png"},
     {"latents and frames", NULL, run_frames, TINY, GOLDEN("pipeline_unipc"), .output = "l.safetensors"},
+    {"latents to a video", NULL, run_decode, TINY, GOLDEN("vae21_decode_2_1x2"), .output = "d.webp"},
+    {"encoded texts", NULL, run_texts, .model = SHAPES},
     {"generate", NULL, run_generate, .model = SHAPES, .output = "g.png"},
 };
 enum { N_JOBS = sizeof jobs / sizeof *jobs };
