@@ -383,7 +383,8 @@ static int encode_prompts(struct generate *g, const bool *done)
     if (n) ui_note("text   %zu prompt%s", n, n == 1 ? "" : "s");
     g->params.prompt = NULL;
     g->params.latents_file = g->params.resume_file = NULL;
-    enum wan_status status = n ? wan_model_encode_texts(g->model, &g->params, prompt, n) : WAN_OK;
+    enum wan_status status =
+        n ? wan_model_encode_texts(g->model, &g->params, prompt, n, ui_progress, NULL) : WAN_OK;
     free(prompt);
     return status ? ui_fail_status(status, g->ctx, EXIT_USAGE) : 0;
 }

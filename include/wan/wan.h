@@ -182,12 +182,22 @@ struct wan_option {
 };
 WAN_API const struct wan_option *wan_gen_options(size_t *n);
 
+struct wan_progress {
+    const char *stage;   /* "text", "image", "denoise", "decode" */
+    int step, n_steps;   /* done, and in all: denoising steps, latent frames, or layers */
+    double seconds;      /* since the session began */
+    double seconds_left; /* of this stage, estimated; negative: unknown */
+    size_t memory;       /* bytes held by the library */
+};
+
 /* Encode n prompts, and the negative prompt of `params` where it guides, in one go: sessions of this model
  * find them in memory and need no text encoder. Of `params` what concerns texts counts: negative, guidance,
  * t5_precision, cache_dir. The bytes are those that each session would have computed. They stay until the
- * model is freed. */
+ * model is freed. `progress` (or NULL) is told of the text encoder's layers, as stage "text". */
 WAN_API enum wan_status wan_model_encode_texts(struct wan_model *model, const struct wan_gen_params *params,
-                                               const char *const *prompts, size_t n);
+                                               const char *const *prompts, size_t n,
+                                               void (*progress)(void *user, const struct wan_progress *p),
+                                               void *user);
 
 /* What a run will take. Weights are mapped and not read. */
 struct wan_plan {
@@ -209,14 +219,6 @@ WAN_API enum wan_status wan_plan(struct wan_model *model, const struct wan_gen_p
 
 /* A session: one video, in steps that can each be called alone. */
 struct wan_session;
-
-struct wan_progress {
-    const char *stage;   /* "text", "image", "denoise", "decode" */
-    int step, n_steps;   /* steps (or latent frames) done, and in all */
-    double seconds;      /* since the session began */
-    double seconds_left; /* of this stage, estimated; negative: unknown */
-    size_t memory;       /* bytes held by the library */
-};
 
 /* Save what the run needs to go on after every step, in the background, in this file (a safetensors file of a
  * few latents). The file is left when the session is freed, for another one with .resume_file;

@@ -1,4 +1,5 @@
 /* Prompts encoded before the sessions that want them. */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "lib/model.h"
 
@@ -12,8 +13,27 @@ static const char **all_texts(const struct wan_gen_params *p, const char *const 
     return text;
 }
 
+struct listener {
+    void (*progress)(void *user, const struct wan_progress *p);
+    void *user;
+    double start;
+};
+
+static void on_layer(void *ctx, int done, int n_layers)
+{
+    const struct listener *l = ctx;
+    double spent = wn_now() - l->start;
+    const struct wan_progress p = {.stage = "text",
+                                   .step = done,
+                                   .n_steps = n_layers,
+                                   .seconds = spent,
+                                   .seconds_left = spent / done * (n_layers - done),
+                                   .memory = wn_mem_used()};
+    l->progress(l->user, &p);
+}
+
 static enum wan_status encode(struct wan_model *m, const struct wan_gen_params *p, const char *const *text,
-                              size_t n, struct wn_err *err)
+                              size_t n, struct listener *l, struct wn_err *err)
 {
     enum wn_part dit = wn_checkpoint_dit(&m->checkpoint);
     enum wn_precision precision;
@@ -26,7 +46,8 @@ static enum wan_status encode(struct wan_model *m, const struct wan_gen_params *
                                       .text_len = c->text_len,
                                       .width = c->text_dim,
                                       .cache_folder = p->cache_dir,
-                                      .maker = m->ctx->maker};
+                                      .maker = m->ctx->maker,
+                                      .listener = {l->progress ? on_layer : NULL, l}};
     struct wn_exec ex = {.dev = m->ctx->dev, .precision = precision, .log = &m->ctx->log};
     size_t *index = wn_alloc_n(n, sizeof *index);
     if (!index) return wn_fail_nomem(err, "the prompts", n * sizeof *index);
@@ -37,15 +58,17 @@ static enum wan_status encode(struct wan_model *m, const struct wan_gen_params *
 }
 
 enum wan_status wan_model_encode_texts(struct wan_model *m, const struct wan_gen_params *params,
-                                       const char *const *prompts, size_t n)
+                                       const char *const *prompts, size_t n,
+                                       void (*progress)(void *user, const struct wan_progress *p), void *user)
 {
     struct wan_gen_params p;
+    struct listener l = {progress, user, wn_now()};
     if (wan_gen_resolve(m, params, &p)) return m->ctx->err.code;
     struct wn_err *err = &m->ctx->err;
     if (p.from_latents_file || p.context_file) return WAN_OK; /* which need no text */
     const char **text = all_texts(&p, prompts, &n);
     if (!text) return wn_fail_nomem(err, "the prompts", n * sizeof *text);
-    encode(m, &p, text, n, err);
+    encode(m, &p, text, n, &l, err);
     wn_free(text);
     return err->code;
 }

@@ -176,7 +176,7 @@ static bool check_ids(struct wn_exec *ex, const struct wn_t5 *m, const int32_t *
 
 /* x[i] becomes what the layers make of text i, [its tokens, D] f32 in the current scope. */
 static void encode(struct wn_exec *ex, const struct wn_t5 *m, const struct wn_t5_text *text, size_t n,
-                   struct wn_tensor *x)
+                   struct wn_tensor *x, struct wn_t5_listener listener)
 {
     struct wn_scope outer;
     for (size_t t = 0; t < n; t++)
@@ -187,7 +187,7 @@ static void encode(struct wn_exec *ex, const struct wn_t5 *m, const struct wn_t5
         x[t] = wn_gather(ex, .table = m->embedding, .index = index, .out_type = WN_F32);
         wn_name(ex, x[t], "embedding");
     }
-    for (int i = 0; i < m->n_layers; i++)
+    for (int i = 0; i < m->n_layers; i++) {
         for (size_t t = 0; t < n && wn_ok(ex); t++) {
             struct wn_scope scope;
             wn_scope_begin(ex, &scope);
@@ -195,6 +195,8 @@ static void encode(struct wn_exec *ex, const struct wn_t5 *m, const struct wn_t5
             wn_scope_end(ex, &scope);
             wn_name(ex, x[t], "block.%d", i);
         }
+        if (listener.on_layer && wn_ok(ex)) listener.on_layer(listener.ctx, i + 1, m->n_layers);
+    }
     for (size_t t = 0; t < n; t++)
         x[t] = wn_keep(ex, wn_norm(ex, .x = x[t], .kind = WN_NORM_RMS, .eps = eps, .weight = m->norm,
                                    .out_type = WN_F32));
@@ -204,17 +206,18 @@ static void encode(struct wn_exec *ex, const struct wn_t5 *m, const struct wn_t5
 struct wn_tensor wn_t5_encode(struct wn_exec *ex, const struct wn_t5 *m, const int32_t *ids, int64_t n)
 {
     struct wn_tensor x = {0};
-    encode(ex, m, &(const struct wn_t5_text){.ids = ids, .n = n}, 1, &x);
+    encode(ex, m, &(const struct wn_t5_text){.ids = ids, .n = n}, 1, &x, (struct wn_t5_listener){0});
     return x;
 }
 
-void wn_t5_encode_all(struct wn_exec *ex, const struct wn_t5 *m, const struct wn_t5_text *text, size_t n)
+void wn_t5_encode_all(struct wn_exec *ex, const struct wn_t5 *m, const struct wn_t5_text *text, size_t n,
+                      struct wn_t5_listener listener)
 {
     struct wn_scope scope;
     struct wn_tensor *x = wn_zalloc_n(n, sizeof *x);
     if (!x) wn_fail_nomem(&ex->err, "the prompts", (unsigned long long)n * sizeof *x);
     wn_scope_begin(ex, &scope);
-    if (x) encode(ex, m, text, n, x);
+    if (x) encode(ex, m, text, n, x, listener);
     for (size_t t = 0; t < n && wn_ok(ex); t++) wn_download(ex, x[t], text[t].rows);
     wn_scope_end(ex, &scope);
     wn_free(x);

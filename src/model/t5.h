@@ -26,8 +26,14 @@ struct wn_t5_text {
     int64_t n;
     float *rows; /* [n, width] host memory, filled */
 };
+/* Told after each layer. */
+struct wn_t5_listener {
+    void (*on_layer)(void *ctx, int done, int n_layers); /* NULL: nobody is */
+    void *ctx;
+};
 /* Several texts. Each gets the bytes that it gets alone: they go through the layers one after the other, not
  * as the rows of one product. Layer by layer, so that the weights come from the disk once. */
-void wn_t5_encode_all(struct wn_exec *ex, const struct wn_t5 *t5, const struct wn_t5_text *text, size_t n);
+void wn_t5_encode_all(struct wn_exec *ex, const struct wn_t5 *t5, const struct wn_t5_text *text, size_t n,
+                      struct wn_t5_listener listener);
 
 #endif

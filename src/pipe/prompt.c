@@ -177,7 +177,8 @@ static enum wan_status encode(struct wn_exec *ex, const struct wn_text_encoder *
         if (!t[i].rows) wn_fail_nomem(err, "the text context", (unsigned long long)(t[i].n * t[i].width) * 4);
         todo[n_new++] = (struct wn_t5_text){t[i].ids, t[i].n, t[i].rows};
     }
-    if (wn_ok(ex) && n_new && !open_encoder(e, err)) wn_t5_encode_all(ex, e->parts->t5, todo, n_new);
+    if (wn_ok(ex) && n_new && !open_encoder(e, err))
+        wn_t5_encode_all(ex, e->parts->t5, todo, n_new, e->listener);
     for (size_t i = 0; i < n_new && wn_ok(ex) && cache.folder; i++)
         wn_text_cache_put(&cache, todo[i].ids, todo[i].n, e->width, todo[i].rows, err);
     wn_parts_rest(e->parts, WN_PART_T5);

@@ -37,6 +37,7 @@ struct wn_text_encoder {
     const struct wn_texts *known; /* looked into first; NULL: none */
     const char *cache_folder;     /* then this one (text_cache.h); NULL: none */
     const char *maker;            /* of its entries */
+    struct wn_t5_listener listener;
 };
 /* Clean and tokenise texts [n], and add those that are not there yet to *out with their rows, from where they
  * are known, else from the text encoder: each as if alone, all in one sweep, after which the encoder's pages

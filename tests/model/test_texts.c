@@ -102,11 +102,12 @@ static void alone_or_together(void **state)
     struct wan_context *ctx;
     check(NULL, wan_context_new(&ctx, wan_context_params(.device = device, .threads = 2)));
     struct wan_model *all = open_model(ctx);
-    check(ctx, wan_model_encode_texts(all, wan_gen_params(.negative = "dull"), prompts, N_PROMPTS));
+    check(ctx,
+          wan_model_encode_texts(all, wan_gen_params(.negative = "dull"), prompts, N_PROMPTS, NULL, NULL));
     assert_int_equal(all->texts.n, 5 + 1); /* and the negative one */
     for (int i = 0; i < N_PROMPTS; i++) {
         struct wan_model *m = open_model(ctx);
-        check(ctx, wan_model_encode_texts(m, wan_gen_params(.guidance_low = 1), &prompts[i], 1));
+        check(ctx, wan_model_encode_texts(m, wan_gen_params(.guidance_low = 1), &prompts[i], 1, NULL, NULL));
         assert_int_equal(m->texts.n, 1);
         same_rows(&m->texts.item[0], &all->texts.item[place[i]]);
         wan_model_free(m);
@@ -153,7 +154,7 @@ static void known_texts_need_no_encoder(void **state)
     assert_memory_equal(x, want, n);
     assert_null(second->parts.t5);
     free(x);
-    check(ctx, wan_model_encode_texts(batch, wan_gen_params(.cache_dir = folder), &prompt, 1));
+    check(ctx, wan_model_encode_texts(batch, wan_gen_params(.cache_dir = folder), &prompt, 1, NULL, NULL));
     assert_null(batch->parts.t5);
     assert_int_equal(batch->texts.n, 2);
     /* from memory: the weights are not even opened */

@@ -350,7 +350,8 @@ static inline enum wan_status run_texts(struct wan_context *ctx, const struct jo
     struct wan_model *m = NULL;
     struct wan_session *s = NULL;
     enum wan_status st = wan_model_open(&m, ctx, job->model);
-    if (!st) st = wan_model_encode_texts(m, wan_gen_params(.cache_dir = cache), prompts, 3);
+    if (!st)
+        st = wan_model_encode_texts(m, wan_gen_params(.cache_dir = cache), prompts, 3, ignore_progress, NULL);
     wan_model_free(m);
     m = NULL;
     if (!st) st = wan_model_open(&m, ctx, job->model);
