@@ -65,7 +65,7 @@ static const char *choices(const struct opt *o)
         const char *option, *words;
     } known[] = {
         {"device", "auto cpu ref"},
-        {"isa", "portable avx2 amx"},
+        {"isa", "portable avx2 avx512 avx512bf16 amx neon neonbf16"},
         {"precision", "f32 f32x bf16"},
         {"t5-precision", "f32 f32x bf16"},
         {"vae-precision", "f32 f32x bf16"},

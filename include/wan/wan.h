@@ -41,7 +41,7 @@ enum wan_log_level { WAN_LOG_ERROR, WAN_LOG_WARN, WAN_LOG_NOTICE, WAN_LOG_INFO, 
 struct wan_context_params {
     size_t size;        /* sizeof this struct: lets it grow */
     const char *device; /* "auto", "ref", "cpu", "mlx" where built in; NULL: auto */
-    const char *isa;    /* highest instruction set to use: "portable", "avx2", "amx"; NULL: the best there is.
+    const char *isa;    /* highest instruction set to use: "portable", "avx2", "neon", …; NULL: the best there is.
                          * On mlx where to compute: "gpu" or "cpu" */
     int threads;        /* 0: one for each core this process may use */
     size_t max_memory;  /* bytes that the process may take for a session, mapped files aside: a new session

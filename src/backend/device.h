@@ -81,7 +81,7 @@ struct wn_device {
 
 struct wn_device_params {
     const char *name;  /* "auto", "ref", "cpu", "mlx"; NULL: auto */
-    const char *isa;   /* highest level to use: "portable", "avx2", "amx"; NULL: the best this machine has */
+    const char *isa;   /* highest level to use: "portable", "avx2", "neon", …; NULL: the best there is */
     int n_threads;     /* 0: one for each core */
     size_t max_memory; /* bytes the library may hold; 0: no limit */
     bool dry; /* memory is allocated as in a real run, and nothing is computed: downloads give zeros. For

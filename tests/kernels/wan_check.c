@@ -360,7 +360,7 @@ static void check_values(const struct ck_case *c, const char *isa, struct wn_ten
     struct ck_env env = {.n = wn_n_elems(shape), .run_ref = run_ref};
     env.bf16_sums = !strcmp(isa, "gpu") || !strcmp(isa, "cpu-as-gpu");
     env.sums = strcmp(isa, "cpu-as-gpu") ? 1 : 8;
-    env.parts = !strcmp(opt.device, "cpu") && strcmp(isa, "portable") && strcmp(isa, "avx2");
+    env.parts = !strcmp(opt.device, "cpu") && (!strcmp(isa, "amx") || !strcmp(isa, "neonbf16"));
     if (c->exact) {
         struct wn_tensor want_shape;
         void *want;
@@ -561,9 +561,9 @@ static int usage(const char *what)
 {
     fprintf(stderr,
             "wan-check: %s\n"
-            "usage: wan-check [--op NAME] [--device cpu|ref|...] [--isa portable|avx2|avx512|avx512bf16|amx|...] [--case N] "
-            "[--seed S]\n"
-            "                 [--bench [--threads N]] [--list] [--verbose]\n",
+            "usage: wan-check [--op NAME] [--device cpu|ref|...] [--isa "
+            "portable|avx2|avx512|avx512bf16|amx|neon|...]\n"
+            "                 [--case N] [--seed S] [--bench [--threads N]] [--list] [--verbose]\n",
             what);
     return 2;
 }
@@ -609,8 +609,8 @@ static bool parse(int argc, char **argv)
 
 static bool known_isa(const char *isa)
 {
-    static const char *const known[] = {"portable", "avx2", "avx512", "avx512bf16", "amx",
-                                        "neon",     "cpu",  "gpu",    "cpu-as-gpu"};
+    static const char *const known[] = {"portable", "avx2",     "avx512", "avx512bf16", "amx",
+                                        "neon",     "neonbf16", "cpu",    "gpu",        "cpu-as-gpu"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(isa, known[i])) return true;
     return false;

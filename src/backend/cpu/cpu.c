@@ -226,19 +226,6 @@ static void fill_f8(void)
 /* Fill the leaf table up to the level named, or to the highest present. */
 static enum wan_status choose_leaves(struct wn_leaf *leaf, const char *isa, struct wn_err *err)
 {
-    static void (*const fill[WN_ISA_COUNT])(struct wn_leaf *) = {
-        [WN_ISA_PORTABLE] = wn_leaf_portable,
-#if defined(WN_HAVE_AVX2)
-        [WN_ISA_AVX2] = wn_leaf_avx2,
-#endif
-#if defined(WN_HAVE_AVX512)
-        [WN_ISA_AVX512] = wn_leaf_avx512,
-        [WN_ISA_AVX512BF16] = wn_leaf_avx512bf16,
-#endif
-#if defined(WN_HAVE_AMX)
-        [WN_ISA_AMX] = wn_leaf_amx,
-#endif
-    };
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, fill_f8);
     int n, top = -1;
@@ -249,7 +236,7 @@ static enum wan_status choose_leaves(struct wn_leaf *leaf, const char *isa, stru
         return wn_fail(err, WAN_EUNSUPPORTED,
                        "instruction set '%s' is unknown or not on this machine, which has up to %s", isa,
                        name[n - 1]);
-    for (int i = 0; i <= top; i++) fill[i](leaf);
+    wn_isa_fill(leaf, top);
     return WAN_OK;
 }
 

@@ -38,10 +38,8 @@ static inline uint8_t *wn_cpu_thread_scratch(const struct wn_cpu *cpu, int threa
 enum wan_status wn_cpu_run(struct wn_cpu *cpu, int64_t n_tasks,
                            void (*fn)(void *arg, int64_t task, int thread), void *arg, struct wn_err *err);
 
-/* Each level has what those before it have. */
-enum wn_isa { WN_ISA_PORTABLE, WN_ISA_AVX2, WN_ISA_AVX512, WN_ISA_AVX512BF16, WN_ISA_AMX, WN_ISA_COUNT };
-extern const char *const wn_isa_name[WN_ISA_COUNT];
-bool wn_isa_present(enum wn_isa isa);
+/* Fill the leaf table up to the level of that index in wn_cpu_isa_list. */
+void wn_isa_fill(struct wn_leaf *leaf, int level);
 
 /* C = A W^T from operands that a caller packs and into a place that a caller knows. */
 struct wn_gemm {

@@ -111,6 +111,8 @@ void wn_leaf_avx2(struct wn_leaf *leaf);       /* AVX2, FMA and F16C */
 void wn_leaf_avx512(struct wn_leaf *leaf);     /* AVX-512 F, BW, DQ and VL */
 void wn_leaf_avx512bf16(struct wn_leaf *leaf); /* AVX512_BF16 */
 void wn_leaf_amx(struct wn_leaf *leaf);        /* AMX-TILE and AMX-BF16 */
+void wn_leaf_neon(struct wn_leaf *leaf);       /* arm64: NEON is part of it */
+void wn_leaf_neonbf16(struct wn_leaf *leaf);   /* FEAT_BF16 */
 
 /* Values of the two fp8 formats: [0] E4M3, [1] E5M2. Filled before any leaf runs. */
 extern float wn_leaf_f8[2][256];

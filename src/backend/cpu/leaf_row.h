@@ -1,6 +1,6 @@
 /* Row functions in the compilers' vector types: one body that every leaf file compiles with its own
- * instruction set. The including file may first define WN_LANES, the floats of a vector (8 or 16), and
- * WN_MADD(a, b, c) as a fused a * b + c.
+ * instruction set. The including file may first define WN_LANES, the floats of a vector (4, 8 or 16),
+ * WN_MADD(a, b, c) as a fused a * b + c, and WN_WIDEN_F16(p), a vector of the F16 values at p.
  */
 #ifndef WN_CPU_LEAF_ROW_H
 #define WN_CPU_LEAF_ROW_H
@@ -28,8 +28,10 @@ WN_INLINE vf v_set(float x)
 {
 #if WN_LANES == 16
     return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
-#else
+#elif WN_LANES == 8
     return (vf){x, x, x, x, x, x, x, x};
+#else
+    return (vf){x, x, x, x};
 #endif
 }
 
@@ -40,9 +42,12 @@ WN_INLINE vi v_before(int64_t n)
 #if WN_LANES == 16
     const vi lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     return lane < (vi){m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m};
-#else
+#elif WN_LANES == 8
     const vi lane = {0, 1, 2, 3, 4, 5, 6, 7};
     return lane < (vi){m, m, m, m, m, m, m, m};
+#else
+    const vi lane = {0, 1, 2, 3};
+    return lane < (vi){m, m, m, m};
 #endif
 }
 
@@ -199,6 +204,9 @@ static inline void row_to_f32(float *dst, const void *src, enum wn_dtype type, i
         if (i < n) v_store_n(dst + i, v_load_n(s + 2 * i, WN_BF16, n - i), WN_F32, n - i);
         return;
     case WN_F16:
+#if defined(WN_WIDEN_F16)
+        for (; i + WN_LANES <= n; i += WN_LANES) v_store(dst + i, WN_WIDEN_F16(s + 2 * i));
+#endif
         for (; i < n; i++) {
             uint16_t h;
             memcpy(&h, s + 2 * i, 2);
@@ -220,6 +228,18 @@ static inline void row_to_f32(float *dst, const void *src, enum wn_dtype type, i
         return;
     default: memset(dst, 0, (size_t)n * 4);
     }
+}
+
+/* n <= WN_LANES elements of any float type, zeros after them. */
+WN_INLINE vf load_any(const void *src, enum wn_dtype type, int64_t n)
+{
+    if (type == WN_F32 || type == WN_BF16) return v_load_n(src, type, n);
+#if defined(WN_WIDEN_F16)
+    if (type == WN_F16 && n == WN_LANES) return WN_WIDEN_F16(src);
+#endif
+    float x[WN_LANES] = {0};
+    row_to_f32(x, src, type, n);
+    return v_load(x);
 }
 
 static inline void row_round_bf16(float *x, int64_t n)

@@ -13,5 +13,7 @@ wn_peak_fn wn_peak_f32_avx2;        /* AVX2 and FMA */
 wn_peak_fn wn_peak_f32_avx512;      /* AVX-512 F */
 wn_peak_fn wn_peak_bf16_avx512bf16; /* AVX512_BF16, from registers */
 wn_peak_fn wn_peak_bf16_amx;        /* AMX-BF16, tiles from the first cache */
+wn_peak_fn wn_peak_f32_neon;        /* arm64 */
+wn_peak_fn wn_peak_bf16_neonbf16;   /* FEAT_BF16: BFMMLA, from registers */
 
 #endif

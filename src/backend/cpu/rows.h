@@ -50,6 +50,6 @@ struct wn_rows {
                    enum wn_dtype b_type, enum wn_binary_kind kind, int64_t n);
 };
 
-extern const struct wn_rows wn_rows_portable, wn_rows_avx2, wn_rows_avx512;
+extern const struct wn_rows wn_rows_portable, wn_rows_avx2, wn_rows_avx512, wn_rows_neon;
 
 #endif

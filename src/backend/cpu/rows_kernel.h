@@ -1,4 +1,4 @@
-/* The row leaves in vector types: one body that rows_portable.c and rows_avx2.c compile for their level. The
+/* The row leaves in vector types: one body that the files rows_*.c compile for their level. The
  * including file defines WN_ROWS, the table's name, and may define WN_MADD. */
 #include "backend/cpu/leaf_row.h"
 #include "backend/cpu/rows.h"
@@ -96,11 +96,16 @@ static void norm(const struct wn_norm_row *r)
     INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, \
         INT32_MIN, 0
 #define SWAPPED 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14
-#else
+#elif WN_LANES == 8
 #define EVENS 0, 0, 2, 2, 4, 4, 6, 6
 #define ODDS 1, 1, 3, 3, 5, 5, 7, 7
 #define SWAPPED 1, 0, 3, 2, 5, 4, 7, 6
 #define MINUS INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0
+#else
+#define EVENS 0, 0, 2, 2
+#define ODDS 1, 1, 3, 3
+#define SWAPPED 1, 0, 3, 2
+#define MINUS INT32_MIN, 0, INT32_MIN, 0
 #endif
 
 /* (a, b) -> (a c - b s, a s + b c) for each pair; cs is c, s, c, s, … */

@@ -9,6 +9,7 @@
 #define WN_LANES 16
 #if !defined(WN_ISA_EMULATION)
 #define WN_MADD(a, b, c) ((vf)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#define WN_WIDEN_F16(p) ((vf)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)(p))))
 #endif
 #include "backend/cpu/leaf_row.h"
 
@@ -20,31 +21,6 @@ WN_INLINE void v_store_first(float *dst, vf v, int n)
 #else
     _mm512_mask_storeu_ps(dst, (__mmask16)((1u << n) - 1), (__m512)v);
 #endif
-}
-
-WN_INLINE vf v_widen_f16(const void *src)
-{
-#if defined(WN_ISA_EMULATION)
-    vf v;
-    for (int i = 0; i < 16; i++) {
-        uint16_t h;
-        memcpy(&h, (const char *)src + 2 * i, sizeof h);
-        v[i] = wn_f16_f32(h);
-    }
-    return v;
-#else
-    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256(src));
-#endif
-}
-
-/* n <= 16 elements of any float type, zeros after them. */
-WN_INLINE vf load_any(const char *src, enum wn_dtype type, int64_t n)
-{
-    if (type == WN_F32 || type == WN_BF16) return v_load_n(src, type, n);
-    if (type == WN_F16 && n == 16) return v_widen_f16(src);
-    float x[16] = {0};
-    row_to_f32(x, src, type, n);
-    return v_load(x);
 }
 
 #if defined(__clang__)
