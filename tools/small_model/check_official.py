@@ -1,6 +1,7 @@
-"""Compare a model folder in the official Wan2.1 code with this code, and sample through the official scheduler.
+"""Compare a small model in the official code with this code, part by part.
 
-    python tools/small_model/check_official.py --checkout Wan2.1 --model models/shapes-t2v --sheet sheet.png
+    python tools/small_model/check_official.py --checkout Wan2.1 --model models/shapes-t2v
+    python tools/small_model/check_official.py --checkout Wan2.2 --model models/shapes-ti2v
 
 The checkout's classes are built with the small widths; its flash attention, which needs a GPU, is replaced by PyTorch's.
 Everything computes in F32 on the CPU.
@@ -8,6 +9,7 @@ Everything computes in F32 on the CPU.
 
 import argparse
 import importlib
+import json
 import sys
 import types
 
@@ -15,24 +17,31 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-import dit
 import export
-import sample
+import forms
 import shapes
 import t5
-import train_vae
-import vae as vae_module
 from train_dit import NEGATIVE
 
+PROMPTS = ("a red circle moves to the right on a blue background", "a yellow square grows on a green background",
+           "a white triangle moves up on a red background", "a blue circle moves to the left on a yellow background")
+STRANGE = (NEGATIVE, "", "A photo of 3 cats, running (fast) in the snow!")
 
-def import_official(checkout):
+
+def form_of(folder):
+    with open(f"{folder}/config.json", encoding="utf-8") as f:
+        return {"t2v": forms.T2V, "ti2v": forms.TI2V}[json.load(f)["model_type"]]
+
+
+def import_official(checkout, form):
     """The official modules without their packages' __init__ files, which import GPU-only pipelines."""
     for name in ("wan", "wan.modules", "wan.utils"):
         package = types.ModuleType(name)
         package.__path__ = [f"{checkout}/{name.replace('.', '/')}"]
         sys.modules[name] = package
     torch.cuda.current_device = lambda: "cpu"                        # a default argument in t5.py
-    names = ("modules.model", "modules.vae", "modules.t5", "modules.tokenizers", "utils.fm_solvers_unipc")
+    vae = "modules.vae2_2" if form is forms.TI2V else "modules.vae"
+    names = ("modules.model", vae, "modules.t5", "modules.tokenizers", "utils.fm_solvers_unipc")
     model, *rest = (importlib.import_module("wan." + n) for n in names)
     model.flash_attention = plain_attention
     return model, *rest
@@ -46,17 +55,19 @@ def plain_attention(q, k, v, k_lens=None, **_):
 
 
 class Official:
-    def __init__(self, folder, modules):
-        model, vae, t5_module, tokenizers, self.solver = modules
-        self.dit = model.WanModel(**dit.CONFIG, text_dim=t5.DIM)
+    def __init__(self, folder, checkout):
+        self.form = form = form_of(folder)
+        model, vae, t5_module, tokenizers, self.solver = import_official(checkout, form)
+        self.dit = model.WanModel(**form.size.config(), text_dim=t5.DIM)
         self.dit.load_state_dict(load_file(f"{folder}/{export.DIT_FILE}"))
-        self.vae = vae.WanVAE_(dim=train_vae.BASE, z_dim=vae_module.Z, dim_mult=list(vae_module.MULT), num_res_blocks=2,
-                               attn_scales=[], temperal_downsample=[False, True, True])
-        self.vae.load_state_dict(torch.load(f"{folder}/{export.VAE_FILE}"))
+        decoder = {"dec_dim": form.vae_base} if form is forms.TI2V else {}
+        self.vae = vae.WanVAE_(dim=form.vae_base, z_dim=form.vae.Z, dim_mult=list(form.vae.MULT), num_res_blocks=2,
+                               attn_scales=[], temperal_downsample=[False, True, True], **decoder)
+        self.vae.load_state_dict(torch.load(f"{folder}/{form.vae_file}"))
         self.t5 = t5_module.T5Encoder(t5.VOCAB, t5.DIM, t5.DIM, t5.FFN, t5.HEADS, t5.LAYERS, t5.BUCKETS, shared_pos=False)
         self.t5.load_state_dict(torch.load(f"{folder}/{export.T5_FILE}"))
         self.tokenizer = tokenizers.HuggingfaceTokenizer(f"{folder}/{export.TOKENIZER}", seq_len=512, clean="whitespace")
-        self.scale = [vae_module.MEAN, 1 / vae_module.STD]
+        self.scale = [form.vae.MEAN, 1 / form.vae.STD]
         for part in (self.dit, self.vae, self.t5):
             part.float().eval()
 
@@ -67,16 +78,30 @@ class Official:
         return ids[0, :n].tolist(), self.t5(ids, mask)[0, :n]
 
     def velocity(self, x, t, rows):
-        return self.dit([x], t=torch.tensor([t]), context=[rows], seq_len=x.shape[1] * x.shape[2] * x.shape[3] // 4)[0]
+        """t: the time of all tokens, or a list with that of each frame"""
+        tokens = x.shape[2] * x.shape[3] // 4
+        t = torch.tensor(t).repeat_interleave(tokens)[None] if isinstance(t, list) else torch.tensor([t])
+        return self.dit([x], t=t, context=[rows], seq_len=x.shape[1] * tokens)[0]
 
-    def generate(self, prompt, steps, guidance, shift, seed):
+    def noise(self, seed):
+        return torch.randn(forms.latent_shape(self.form), generator=torch.Generator().manual_seed(seed))
+
+    def generate(self, prompt, steps, guidance, shift, seed, picture=None):
+        """[3, T, H, W]; picture [3, 1, H, W] in [-1, 1]"""
         solver = self.solver.FlowUniPCMultistepScheduler(num_train_timesteps=1000, shift=1, use_dynamic_shifting=False)
         solver.set_timesteps(steps, device="cpu", shift=shift)
         text, null = self.text(prompt)[1], self.text(NEGATIVE)[1]
-        x = torch.randn(16, 5, 8, 8, generator=torch.Generator().manual_seed(seed))
+        x = self.noise(seed)
+        first = None if picture is None else self.vae.encode(picture[None], self.scale)[0]
         for t in solver.timesteps:
-            v, v_null = self.velocity(x, t, text), self.velocity(x, t, null)
+            times = t
+            if first is not None:
+                x[:, :1] = first
+                times = [t * (f > 0) for f in range(x.shape[1])]
+            v, v_null = self.velocity(x, times, text), self.velocity(x, times, null)
             x = solver.step((v_null + guidance * (v - v_null))[None], t, x[None], return_dict=False)[0][0]
+        if first is not None:
+            x[:, :1] = first
         return self.vae.decode(x[None], self.scale)[0].clamp(-1, 1)
 
 
@@ -86,40 +111,40 @@ def report(what, ours, theirs):
     return error < 1e-4
 
 
-def compare(official, parts):
-    vae, model, tok = parts
+def compare(official, folder):
+    form = official.form
+    model, (_, encode) = export.read_dit(folder, form), export.read_text(folder)
+    vae = export.read_vae(f"{folder}/{form.vae_file}", form)
+    frames = forms.latent_shape(form)[1]
     good = []
-    for prompt in (*sample.PROMPTS, NEGATIVE, "", "A photo of 3 cats, running (fast) in the snow!"):
+    for prompt in (*PROMPTS, *STRANGE):
         ids, rows = official.text(prompt)
-        good.append(ids == tok.encode(prompt).ids)
+        good.append(ids == encode(prompt))
         good.append(report(f"text, {len(ids)} tokens", model.t5(torch.tensor([ids]), torch.tensor([len(ids)]))[0], rows))
-        x = torch.randn(16, 5, 8, 8, generator=torch.Generator().manual_seed(5))
+        x = official.noise(5)
         for t in (999, 500, 92):
-            ours = model.dit(x[None], torch.tensor([t]), *model.context([ids]))[0]
+            ours = model.dit(x[None], torch.tensor([[t]]), *model.context([ids]))[0]
             good.append(report(f"velocity at {t}", ours, official.velocity(x, t, rows)))
-    video = shapes.render(shapes.make_clip(-1))[None]
-    ours, theirs = vae.encode(video)[0], official.vae.encode(video, [torch.zeros(16), torch.ones(16)])
+            if form.image:
+                times = [0] + [t] * (frames - 1)
+                ours = model.dit(x[None], torch.tensor([times]), *model.context([ids]))[0]
+                good.append(report("the same, first frame given", ours, official.velocity(x, times, rows)))
+    video = shapes.render(shapes.make_clip(0, form.room), form.pixels)[None]
+    ours, theirs = vae.encode(video)[0], official.vae.encode(video, [torch.zeros(form.vae.Z), torch.ones(form.vae.Z)])
     good.append(report("latent", ours, theirs))
-    good.append(report("video", vae.decode(ours), official.vae.decode(ours, [torch.zeros(16), torch.ones(16)])))
+    good.append(report("video", vae.decode(ours), official.vae.decode(ours, [torch.zeros(form.vae.Z), torch.ones(form.vae.Z)])))
     return all(good)
 
 
 @torch.no_grad()
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--checkout", required=True)
     p.add_argument("--model", required=True)
-    p.add_argument("--sheet", help="PNG of four videos sampled with the official scheduler")
-    p.add_argument("--steps", type=int, default=50)
-    p.add_argument("--guidance", type=float, default=5.0)
     args = p.parse_args()
     torch.set_num_threads(1)
-    official = Official(args.model, import_official(args.checkout))
-    good = compare(official, export.load(args.model))
+    good = compare(Official(args.model, args.checkout), args.model)
     print("equal" if good else "NOT EQUAL")
-    if args.sheet:
-        videos = [official.generate(prompt, args.steps, args.guidance, 5.0, 0) for prompt in sample.PROMPTS]
-        sample.sheet(videos, args.sheet)
     sys.exit(not good)
 
 

@@ -1,24 +1,38 @@
-"""The Wan2.1 text-to-video transformer, small, with the official parameter names.
+"""The transformers of Wan2.1 text-to-video and Wan2.2 text-and-image-to-video, small, with the official parameter names.
 
-Shapes: B batch, T = F*h*w video tokens (patches of 1x2x2 latent pixels), N text rows, D model width.
+Shapes: B batch, F latent frames, P = h*w tokens of a frame (patches of 1x2x2 latent pixels), T = F*P, N text rows, D model width.
 """
 
-import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-CONFIG = {"dim": 128, "eps": 1e-6, "ffn_dim": 512, "freq_dim": 256, "in_dim": 16, "model_type": "t2v",
-          "num_heads": 4, "num_layers": 4, "out_dim": 16, "text_len": 128}
-D, HEADS, FFN, LAYERS = (CONFIG[k] for k in ("dim", "num_heads", "ffn_dim", "num_layers"))
-HD, EPS, TEXT_LEN = D // HEADS, CONFIG["eps"], CONFIG["text_len"]
+EPS, FREQ_DIM, TEXT_LEN = 1e-6, 256, 128
 
 
-def rope_table(f, h, w):
-    """[T, HD/2] complex rotations of a patch grid: the pairs are shared out to frame, row and column."""
-    side = 2 * (HD // 6)
-    axes = ((f, HD - 2 * side), (h, side), (w, side))
+@dataclass(frozen=True)
+class Size:
+    """What config.json says, and the width of the text."""
+    model_type: str
+    dim: int
+    ffn_dim: int
+    num_heads: int
+    num_layers: int
+    latent: int
+    text_dim: int
+
+    def config(self):
+        return {"dim": self.dim, "eps": EPS, "ffn_dim": self.ffn_dim, "freq_dim": FREQ_DIM, "in_dim": self.latent,
+                "model_type": self.model_type, "num_heads": self.num_heads, "num_layers": self.num_layers,
+                "out_dim": self.latent, "text_len": TEXT_LEN}
+
+
+def rope_table(f, h, w, hd):
+    """[T, hd/2] complex rotations of a patch grid: the pairs are shared out to frame, row and column."""
+    side = 2 * (hd // 6)
+    axes = ((f, hd - 2 * side), (h, side), (w, side))
     grid = torch.meshgrid(*[torch.arange(n, dtype=torch.float64) for n, _ in axes], indexing="ij")
     angles = [g.reshape(-1, 1) * 10000.0 ** (-torch.arange(0, n, 2) / n) for g, (_, n) in zip(grid, axes)]
     angles = torch.cat(angles, 1)
@@ -26,61 +40,63 @@ def rope_table(f, h, w):
 
 
 def rotate(x, table):
-    """Rotate the pairs of x [B, T, HEADS, HD]."""
+    """Rotate the pairs of x [B, T, heads, hd]."""
     z = torch.view_as_complex(x.view(*x.shape[:-1], -1, 2)) * table[:, None]
     return torch.view_as_real(z).flatten(-2)
 
 
 def time_features(t):
-    """[B] times 0..1000 -> [B, 256]: cosines, then sines."""
-    half = CONFIG["freq_dim"] // 2
-    angles = t[:, None].double() * 10000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
-    return torch.cat([angles.cos(), angles.sin()], 1).float()
+    """[...] times 0..1000 -> [..., 256]: cosines, then sines."""
+    half = FREQ_DIM // 2
+    angles = t[..., None].double() * 10000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
+    return torch.cat([angles.cos(), angles.sin()], -1).float()
 
 
 def layer_norm(x):
-    return F.layer_norm(x, (D,), eps=EPS)
+    return F.layer_norm(x, x.shape[-1:], eps=EPS)
 
 
 def attention(q, k, v, bias=None):
-    """[B, n, HEADS, HD] each -> [B, n, D].  Two products and a softmax: on CPUs the fused kernel is slower backwards."""
+    """[B, n, heads, hd] each -> [B, n, D].  Two products and a softmax: on CPUs the fused kernel is slower backwards."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-    logits = q @ k.transpose(-1, -2) * HD ** -0.5
+    logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
     p = (logits if bias is None else logits + bias).softmax(-1)
     return (p @ v).transpose(1, 2).flatten(-2)
 
 
 class Rms(nn.Module):
-    def __init__(self):
+    def __init__(self, dim):
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(D))
+        self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x):
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * self.weight
 
 
 class Projections(nn.Module):
-    def __init__(self):
+    def __init__(self, dim, heads):
         super().__init__()
-        self.q, self.k, self.v, self.o = (nn.Linear(D, D) for _ in range(4))
-        self.norm_q, self.norm_k = Rms(), Rms()
+        self.q, self.k, self.v, self.o = (nn.Linear(dim, dim) for _ in range(4))
+        self.norm_q, self.norm_k = Rms(dim), Rms(dim)
+        self.heads = heads
 
     def forward(self, x, source, table=None, bias=None):
-        q = self.norm_q(self.q(x)).unflatten(-1, (HEADS, HD))
-        k = self.norm_k(self.k(source)).unflatten(-1, (HEADS, HD))
-        v = self.v(source).unflatten(-1, (HEADS, HD))
+        q = self.norm_q(self.q(x)).unflatten(-1, (self.heads, -1))
+        k = self.norm_k(self.k(source)).unflatten(-1, (self.heads, -1))
+        v = self.v(source).unflatten(-1, (self.heads, -1))
         if table is not None:
             q, k = rotate(q, table), rotate(k, table)
         return self.o(attention(q, k, v, bias))
 
 
 class Block(nn.Module):
-    def __init__(self):
+    def __init__(self, size):
         super().__init__()
-        self.modulation = nn.Parameter(torch.zeros(1, 6, D))
-        self.self_attn, self.cross_attn = Projections(), Projections()
-        self.norm3 = nn.LayerNorm(D, eps=EPS)
-        self.ffn = nn.ModuleDict({"0": nn.Linear(D, FFN), "2": nn.Linear(FFN, D)})
+        dim = size.dim
+        self.modulation = nn.Parameter(torch.zeros(1, 6, dim))
+        self.self_attn, self.cross_attn = (Projections(dim, size.num_heads) for _ in range(2))
+        self.norm3 = nn.LayerNorm(dim, eps=EPS)
+        self.ffn = nn.ModuleDict({"0": nn.Linear(dim, size.ffn_dim), "2": nn.Linear(size.ffn_dim, dim)})
         with torch.no_grad():
             self.modulation[:, [2, 5]] = 0.5                         # gates
             self.ignore_padding()
@@ -91,41 +107,51 @@ class Block(nn.Module):
         A padding row's text embedding is zero at the start, so its key is the bias; real keys hardly see the bias.
         Pointing the queries' bias the other way gives padding a low logit.
         """
-        side = torch.randn(D).sign()
+        side = torch.randn(self.norm3.weight.shape).sign()
         self.cross_attn.q.bias.copy_(0.6 * side)
         self.cross_attn.k.bias.copy_(-0.05 * side)
 
     def forward(self, x, e, context, pad_bias, table):
-        shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation + e).unsqueeze(2).unbind(1)
-        a = layer_norm(x) * (1 + scale1) + shift1
-        x = x + self.self_attn(a, a, table) * gate1
+        """x [B, T, D]; e [B, frames or 1, 6, D], the times' modulation of each frame or of all"""
+        shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation + e).unsqueeze(3).unbind(2)
+        frames = e.shape[1]
+
+        def framed(y):
+            return y.unflatten(1, (frames, -1))
+
+        a = (framed(layer_norm(x)) * (1 + scale1) + shift1).flatten(1, 2)
+        x = x + (framed(self.self_attn(a, a, table)) * gate1).flatten(1, 2)
         x = x + self.cross_attn(self.norm3(x), context, bias=pad_bias)
-        c = layer_norm(x) * (1 + scale2) + shift2
-        return x + self.ffn["2"](F.gelu(self.ffn["0"](c), approximate="tanh")) * gate2
+        c = (framed(layer_norm(x)) * (1 + scale2) + shift2).flatten(1, 2)
+        y = self.ffn["2"](F.gelu(self.ffn["0"](c), approximate="tanh"))
+        return x + (framed(y) * gate2).flatten(1, 2)
 
 
 class Head(nn.Module):
-    def __init__(self):
+    def __init__(self, size):
         super().__init__()
-        self.modulation = nn.Parameter(torch.zeros(1, 2, D))
-        self.head = nn.Linear(D, 4 * CONFIG["out_dim"])
+        self.modulation = nn.Parameter(torch.zeros(1, 2, size.dim))
+        self.head = nn.Linear(size.dim, 4 * size.latent)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x, e):
-        shift, scale = (self.modulation + e[:, None]).unsqueeze(2).unbind(1)
-        return self.head(layer_norm(x) * (1 + scale) + shift)
+        shift, scale = (self.modulation + e.unsqueeze(2)).unsqueeze(3).unbind(2)
+        x = layer_norm(x).unflatten(1, (e.shape[1], -1))
+        return self.head((x * (1 + scale) + shift).flatten(1, 2))
 
 
 class DiT(nn.Module):
-    def __init__(self, text_dim):
+    def __init__(self, size):
         super().__init__()
-        self.patch_embedding = nn.Conv3d(CONFIG["in_dim"], D, (1, 2, 2), (1, 2, 2))
-        self.text_embedding = nn.ModuleDict({"0": nn.Linear(text_dim, D), "2": nn.Linear(D, D)})
-        self.time_embedding = nn.ModuleDict({"0": nn.Linear(CONFIG["freq_dim"], D), "2": nn.Linear(D, D)})
-        self.time_projection = nn.ModuleDict({"1": nn.Linear(D, 6 * D)})
-        self.blocks = nn.ModuleList([Block() for _ in range(LAYERS)])
-        self.head = Head()
+        dim = size.dim
+        self.size = size
+        self.patch_embedding = nn.Conv3d(size.latent, dim, (1, 2, 2), (1, 2, 2))
+        self.text_embedding = nn.ModuleDict({"0": nn.Linear(size.text_dim, dim), "2": nn.Linear(dim, dim)})
+        self.time_embedding = nn.ModuleDict({"0": nn.Linear(FREQ_DIM, dim), "2": nn.Linear(dim, dim)})
+        self.time_projection = nn.ModuleDict({"1": nn.Linear(dim, 6 * dim)})
+        self.blocks = nn.ModuleList([Block(size) for _ in range(size.num_layers)])
+        self.head = Head(size)
         for m in (*self.text_embedding.values(), self.time_projection["1"]):
             nn.init.zeros_(m.bias)
         nn.init.normal_(self.time_projection["1"].weight, std=0.02)
@@ -144,12 +170,12 @@ class DiT(nn.Module):
         return context, torch.cat([bias, pads[:, None]], 1)[:, None, None, :]
 
     def forward(self, x, t, context, pad_bias):
-        """x [B, 16, F, H, W], t [B] in 0..1000 -> velocity like x."""
+        """x [B, C, F, H, W], times 0..1000 t [B, F] of the frames, or [B, 1] -> velocity like x."""
         b, c, f, h, w = x.shape
         tokens = self.patch_embedding(x).flatten(2).transpose(1, 2)
         e = self.time_embedding["2"](F.silu(self.time_embedding["0"](time_features(t))))
-        e0 = self.time_projection["1"](F.silu(e)).view(b, 6, D)
-        table = rope_table(f, h // 2, w // 2)
+        e0 = self.time_projection["1"](F.silu(e)).unflatten(-1, (6, -1))
+        table = rope_table(f, h // 2, w // 2, self.size.dim // self.size.num_heads)
         for block in self.blocks:
             tokens = block(tokens, e0, context, pad_bias, table)
         out = self.head(tokens, e).view(b, f, h // 2, w // 2, 2, 2, c)

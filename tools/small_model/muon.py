@@ -23,7 +23,8 @@ def orthogonalise(g):
 
 
 class Muon(torch.optim.Optimizer):
-    """The step has the root mean square an Adam step would have, so one learning rate serves both."""
+    """For matrices, and kernels as matrices with a row for each output channel.  The step has the root mean square an Adam step
+    would have, so one learning rate serves both."""
 
     def __init__(self, params, lr, momentum=0.95):
         super().__init__(params, {"lr": lr, "momentum": momentum})
@@ -33,11 +34,12 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             shapes = {}
             for p in group["params"]:
-                shapes.setdefault(tuple(p.shape), []).append(p)
+                if p.grad is not None:
+                    shapes.setdefault(tuple(p.flatten(1).shape), []).append(p)
             for shape, members in shapes.items():
-                updates = orthogonalise(torch.stack([self.momentum(p, group["momentum"]) for p in members]))
+                updates = orthogonalise(torch.stack([self.momentum(p, group["momentum"]).flatten(1) for p in members]))
                 for p, u in zip(members, updates):
-                    p.add_(u, alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
+                    p.add_(u.view_as(p), alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
 
     def momentum(self, p, beta):
         state = self.state[p]

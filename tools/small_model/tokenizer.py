@@ -23,7 +23,7 @@ def corpus():
     with open(f"{HERE}/english.txt", encoding="utf-8") as f:
         yield from [line.strip() for line in f] * 2
     pairs = itertools.permutations(shapes.COLOURS, 2)
-    for (c, b), s, motion, t in itertools.product(pairs, shapes.SHAPES, shapes.MOTIONS.values(), shapes.TEMPLATES):
+    for (c, b), s, motion, t in itertools.product(pairs, shapes.SHAPES, shapes.MOTIONS.values(), shapes.TEMPLATES[:4]):
         yield t.format(c=c, s=s, b=b, verb=motion[3][0], ing=motion[3][1])
 
 

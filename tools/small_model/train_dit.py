@@ -1,22 +1,19 @@
-"""Stage 4: text encoder and transformer, trained together by flow matching on the coded clips."""
+"""Transformers, and with the first one the text encoder, trained by flow matching on coded clips."""
 
 import os
 import random
 import time
+from dataclasses import dataclass
 
 import torch
-from tokenizers import Tokenizer
 from torch import nn
 
 import dit
-import latents
 import muon
 import shapes
 import t5
-import train_text
-from train_vae import save
+from files import save
 
-STEPS, BATCH, RATE, DECAY_FROM, WARMUP = 2400, 32, 2e-3, 0.7, 30
 SHIFT = 5.0                              # of the sampler's noise levels; training draws the same distribution
 DROP_NULL, DROP_EMPTY = 0.10, 0.02       # share of captions replaced by the negative prompt, by nothing
 # The pipeline's default negative prompt after text cleaning; it is what guidance subtracts, so it is the null caption.
@@ -25,11 +22,27 @@ NEGATIVE = ("色调艳丽,过曝,静态,细节模糊不清,字幕,风格,作品,
             "背景人很多,倒着走")
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A run of training: learning rate warms up, holds, and falls to zero from the share `decay_from` of the steps on."""
+    steps: int
+    batch: int
+    rate: float
+    decay_from: float
+    text: bool               # train the text encoder too
+    templates: tuple = shapes.TEMPLATES
+    warmup: int = 30
+
+    def rate_at(self, step):
+        decay = (self.steps - step) / (self.steps * (1 - self.decay_from))
+        return self.rate * min(1, (step + 1) / self.warmup, decay)
+
+
 class TextToVideo(nn.Module):
-    def __init__(self):
+    def __init__(self, size):
         super().__init__()
         self.t5 = t5.Encoder()
-        self.dit = dit.DiT(t5.DIM)
+        self.dit = dit.DiT(size)
 
     def context(self, ids):
         """A list of id lists -> what DiT.forward takes for the text."""
@@ -41,39 +54,53 @@ class TextToVideo(nn.Module):
         return self.dit(x, t, *self.context(ids))
 
 
-def optimisers(model):
+def optimisers(model, plan):
     """Muon for the transformer's square-ish matrices, Adam for everything else."""
     matrices = [p for n, p in model.dit.blocks.named_parameters() if p.ndim == 2]
     chosen = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in chosen]
-    return (muon.Muon(matrices, lr=RATE),
-            torch.optim.Adam(rest, lr=RATE, betas=(0.9, 0.98)))
-
-
-def rate_at(step):
-    decay = (STEPS - step) / (STEPS * (1 - DECAY_FROM))
-    return RATE * min(1, (step + 1) / WARMUP, decay)
+    rest = [p for p in model.parameters() if id(p) not in chosen and p.requires_grad]
+    return (muon.Muon(matrices, lr=plan.rate),
+            torch.optim.Adam(rest, lr=plan.rate, betas=(0.9, 0.98)))
 
 
 def shifted(u):
     return SHIFT * u / (1 + (SHIFT - 1) * u)
 
 
-def draw_batch(step, data, clips, encode):
-    """The examples of a step: noisy latents, times, token ids, velocities."""
+@dataclass
+class Batch:
+    x: torch.Tensor          # noisy latents [B, C, F, h, w]
+    t: torch.Tensor          # times [B, F] of the frames, or [B, 1]
+    texts: list
+    v: torch.Tensor          # velocities, like x
+    weight: torch.Tensor     # [B, 1, F, 1, 1] or a plain one: what of v counts
+
+
+def draw_batch(step, plan, image, clips, data):
+    """The examples of a step; a share `image` of them with a clean first frame, as the TI2V pipeline gives it."""
     r, g = random.Random(step), torch.Generator().manual_seed(step)
-    chosen = [r.randrange(len(data)) for _ in range(BATCH)]
-    ids = [encode(NEGATIVE if u < DROP_NULL else "" if u < DROP_NULL + DROP_EMPTY else shapes.rephrase(clips[i], r))
-           for i, u in ((i, r.random()) for i in chosen)]
+    size = plan.batch
+    chosen = [r.randrange(len(data)) for _ in range(size)]
+    drops = [r.random() for _ in chosen]
+    texts = [NEGATIVE if u < DROP_NULL else "" if u < DROP_NULL + DROP_EMPTY else shapes.rephrase(clips[i], r, plan.templates)
+             for i, u in zip(chosen, drops)]
     x0 = data[chosen]
     noise = torch.randn(x0.shape, generator=g)
-    even = (torch.arange(BATCH) + torch.rand(BATCH, generator=g)) / BATCH     # stratified: less variance
-    sigma = shifted(even)[torch.randperm(BATCH, generator=g)]
-    s = sigma.view(-1, 1, 1, 1, 1)
-    return (1 - s) * x0 + s * noise, 1000 * sigma, ids, noise - x0
+    even = (torch.arange(size) + torch.rand(size, generator=g)) / size           # stratified: less variance
+    sigma = shifted(even)[torch.randperm(size, generator=g)][:, None]            # [B, 1]
+    weight = torch.ones(())
+    if image:
+        given = torch.rand(size, generator=g) < image
+        free = torch.ones(size, x0.shape[2])
+        free[given, 0] = 0
+        sigma = sigma * free
+        weight = free[:, None, :, None, None] * (free.numel() / free.sum())
+    s = sigma[:, None, :, None, None]
+    return Batch((1 - s) * x0 + s * noise, 1000 * sigma, texts, noise - x0, weight)
 
 
 def restore(path, model, opts):
+    """The step to go on with"""
     if not os.path.exists(path):
         return 0
     state = torch.load(path)
@@ -83,34 +110,30 @@ def restore(path, model, opts):
     return state["step"]
 
 
-def train(work, tokenizer_folder, log):
-    torch.manual_seed(2)
-    model = TextToVideo()
-    model.t5.load_state_dict(train_text.train(work, tokenizer_folder, log))
-    opts = optimisers(model)
-    path = f"{work}/dit.pt"
+def train(path, form, plan, model, stock, encode, log):
+    """Train the model in place; state is kept in `path`.  stock(step) gives clips and latents, encode(text) ids."""
+    model.t5.requires_grad_(plan.text)
+    opts = optimisers(model, plan)
     step = restore(path, model, opts)
-    mean, std = (v.view(-1, 1, 1, 1) for v in latents.statistics(work))
-    data = (latents.load(work) - mean) / std                  # [clips, 16, 5, 8, 8]
-    tok = Tokenizer.from_file(f"{tokenizer_folder}/tokenizer.json")
-    clips = [shapes.make_clip(i) for i in range(len(data))]
-    total, saved, start = 0.0, time.time(), time.time()
-    while step < STEPS:
+    losses, saved, start = [], time.time(), time.time()
+    while step < plan.steps:
         for opt in opts:
             for group in opt.param_groups:
-                group["lr"] = rate_at(step)
+                group["lr"] = plan.rate_at(step)
             opt.zero_grad()
-        x, t, ids, v = draw_batch(step, data, clips, lambda text: tok.encode(text).ids)
-        loss = (model(x, t, ids) - v).square().mean()
+        batch = draw_batch(step, plan, form.image, *stock(step))
+        error = model(batch.x, batch.t, [encode(text) for text in batch.texts]) - batch.v
+        loss = (error.square() * batch.weight).mean()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for opt in opts:
             opt.step()
-        step, total = step + 1, total + loss.item()
-        if step % 10 == 0:
-            log(f"dit step {step} loss {total / 10:.4f} seconds {time.time() - start:.0f}")
-            total = 0.0
-        if time.time() - saved > 120 or step == STEPS:
+        step += 1
+        losses.append(loss.item())
+        if step % 20 == 0:
+            log(f"{os.path.basename(path)} step {step} loss {sum(losses) / len(losses):.4f} seconds {time.time() - start:.0f}")
+            losses.clear()
+        if time.time() - saved > 90 or step == plan.steps:
             save(path, {"model": model.state_dict(), "opts": [o.state_dict() for o in opts], "step": step})
             saved = time.time()
     return model.eval()

@@ -13,26 +13,24 @@ from torch import nn
 
 import shapes
 import t5
-from train_vae import save
+from files import save
 
 STEPS, BATCH, RATE = 1500, 64, 2e-3
-NAMES = (("shape", list(shapes.SHAPES)), ("colour", list(shapes.COLOURS)),
-         ("back", list(shapes.COLOURS)), ("motion", list(shapes.MOTIONS)))
 
 
 def batch_of(step, tok):
     """ids [B, N], lengths [B], right names [B, 4]."""
     r = random.Random(step)
-    clips = [shapes.make_clip(r.getrandbits(40)) for _ in range(BATCH)]
-    ids = [torch.tensor(tok.encode(shapes.rephrase(c, r)).ids) for c in clips]
-    names = torch.tensor([[values.index(getattr(c, what)) for what, values in NAMES] for c in clips])
+    clips = [shapes.wide_clip(r.getrandbits(40)) for _ in range(BATCH)]
+    ids = [torch.tensor(tok.encode(shapes.rephrase(c, r, shapes.FIRST_TEMPLATES)).ids) for c in clips]
+    names = torch.tensor([shapes.fact_numbers(c) for c in clips])
     return nn.utils.rnn.pad_sequence(ids, batch_first=True), torch.tensor([len(i) for i in ids]), names
 
 
 def row_losses(logits, names, lengths):
     """Cross entropy [4] of the four names, averaged over the real rows of logits [B, N, sum of choices]."""
     real = torch.arange(logits.shape[1]) < lengths[:, None]
-    parts = logits.split([len(values) for _, values in NAMES], -1)
+    parts = logits.split([len(values) for _, values in shapes.FACTS], -1)
     target = names[:, None].expand(-1, logits.shape[1], -1)[real]
     return torch.stack([nn.functional.cross_entropy(p[real], target[:, k]) for k, p in enumerate(parts)])
 
@@ -45,7 +43,7 @@ def train(work, tokenizer_folder, log):
     torch.manual_seed(3)
     tok = Tokenizer.from_file(f"{tokenizer_folder}/tokenizer.json")
     encoder = t5.Encoder()
-    naming = nn.Linear(t5.DIM, sum(len(values) for _, values in NAMES))
+    naming = nn.Linear(t5.DIM, sum(len(values) for _, values in shapes.FACTS))
     opt = torch.optim.Adam([*encoder.parameters(), *naming.parameters()], betas=(0.9, 0.98))
     for step in range(STEPS):
         opt.param_groups[0]["lr"] = RATE * min(1, (step + 1) / 50, 2 * (STEPS - step) / STEPS)

@@ -1,31 +1,50 @@
-"""Stage 1: the autoencoder, grown from images to whole clips."""
+"""The autoencoders, grown from images to whole clips."""
 
 import math
 import os
 import time
+from dataclasses import dataclass
 
 import torch
 
+import muon
+import recognise
 import shapes
-import vae as vae_module
+from files import save
 
-BASE = 16
-# frames, window, batch, steps, learning rate at start and end of the phase.  Small windows of many clips teach more per
-# second than few whole frames; a batch of at least 2 keeps PyTorch on its fast 3D convolution.
-PHASES = ((1, 32, 16, 1200, 2e-3, 1.5e-3), (5, 32, 8, 500, 1.5e-3, 1.2e-3), (9, 32, 6, 450, 1.2e-3, 1e-3),
-          (17, 32, 4, 300, 1e-3, 4e-4), (17, 64, 2, 60, 4e-4, 5e-5))
 WARMUP = 20                              # steps at the start of a phase
 KL_WEIGHT = 1e-4
 
 
-def phase_at(step):
-    """(frames, window, batch, learning rate) of a global step, or None past the end."""
-    for frames, window, batch, steps, lr0, lr1 in PHASES:
-        if step < steps:
-            lr = lr0 + (lr1 - lr0) * step / steps
-            return frames, window, batch, lr * min(1, (step + 1) / WARMUP)
-        step -= steps
+@dataclass(frozen=True)
+class Phase:
+    frames: int
+    window: int              # pixels
+    batch: int
+    steps: int
+    first_rate: float        # learning rate at the start and at the end
+    last_rate: float
+    muon: bool = False       # for the kernels of the inner layers, instead of Adam for all
+
+    def rate_at(self, step):
+        rate = self.first_rate + (self.last_rate - self.first_rate) * step / self.steps
+        return rate * min(1, (step + 1) / WARMUP)
+
+
+def phase_at(phases, step):
+    """The phase of a global step and the step within it, or None past the end."""
+    for phase in phases:
+        if step < phase.steps:
+            return phase, step
+        step -= phase.steps
     return None
+
+
+def optimisers(model, with_muon):
+    inner = [p for n, p in model.named_parameters() if with_muon and p.ndim > 3 and ("samples" in n or "middle" in n)]
+    chosen = {id(p) for p in inner}
+    adam = torch.optim.Adam([p for p in model.parameters() if id(p) not in chosen], lr=0, betas=(0.9, 0.99))
+    return [adam, muon.Muon(inner, lr=0)] if inner else [adam]
 
 
 def loss_of(model, x, seed):
@@ -43,44 +62,52 @@ def psnr(mse):
     return 10 * math.log10(4 / mse)      # the value range is 2
 
 
-def save(path, state):
-    torch.save(state, path + ".new")
-    os.replace(path + ".new", path)      # a kill never leaves half a file
-
-
-def train(work, log):
+def train(form, path, log):
+    """The trained autoencoder; state is kept in `path`."""
     torch.manual_seed(1)
-    model = vae_module.VAE(BASE)
-    opt = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99))
-    path, step = f"{work}/vae.pt", 0
-    if os.path.exists(path):
-        state = torch.load(path)
+    model = form.vae.VAE(form.vae_base)
+    state = torch.load(path) if os.path.exists(path) else {"step": 0, "muon": None}
+    step, kind, opts = state["step"], None, []
+    if step:
         model.load_state_dict(state["model"])
-        opt.load_state_dict(state["opt"])
-        step = state["step"]
     saved = start = time.time()
-    while (phase := phase_at(step)):
-        frames, window, batch, lr = phase
-        for group in opt.param_groups:
-            group["lr"] = lr
-        loss, mse, kl = loss_of(model, shapes.random_batch(step, batch, frames, window), step)
-        opt.zero_grad()
+    while (at := phase_at(form.vae_phases, step)):
+        phase, inside = at
+        if phase.muon != kind:                                       # another optimiser, or the first after a start
+            kind, opts = phase.muon, optimisers(model, phase.muon)
+            if state["muon"] == kind:
+                for opt, s in zip(opts, state["opts"]):
+                    opt.load_state_dict(s)
+            state["muon"] = None
+        x = shapes.random_batch(step, phase.batch, phase.frames, phase.window, form.pixels)
+        loss, mse, kl = loss_of(model, x, step)
+        for opt in opts:
+            opt.param_groups[0]["lr"] = phase.rate_at(inside)
+            opt.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        opt.step()
+        for opt in opts:
+            opt.step()
         step += 1
         if step % 20 == 0:
-            log(f"vae step {step} frames {frames} window {window} loss {loss.item():.4f} psnr {psnr(mse):.2f} "
-                f"kl {kl:.2f} seconds {time.time() - start:.0f}")
-        if time.time() - saved > 120 or phase_at(step) is None:
-            save(path, {"model": model.state_dict(), "opt": opt.state_dict(), "step": step})
+            log(f"{os.path.basename(path)} step {step} frames {phase.frames} window {phase.window} loss {loss.item():.4f} "
+                f"psnr {psnr(mse):.2f} kl {kl:.2f} seconds {time.time() - start:.0f}")
+        if time.time() - saved > 90 or phase_at(form.vae_phases, step) is None:
+            save(path, {"model": model.state_dict(), "opts": [o.state_dict() for o in opts], "muon": kind, "step": step})
             saved = time.time()
     return model.eval()
 
 
 @torch.no_grad()
-def evaluate(model, clips=8):
-    """PSNR in dB of whole unseen clips, averaged over the clips' squared errors."""
-    x = torch.stack([shapes.render(shapes.make_clip(-1 - i)) for i in range(clips)])
-    y = torch.cat([model.decode(model.encode(part)[0]).clamp(-1, 1) for part in x.split(2)])
-    return psnr((y - x).square().mean().item()), x, y
+def evaluate(form, model, n=40):
+    """A line on unseen clips, coded and decoded: PSNR over all their frames, over the first frames, what is recognised."""
+    squares, firsts, rows = 0.0, 0.0, []
+    for i in range(0, n, 2):
+        clips = [shapes.make_clip(k, form.room, held=True) for k in (i, i + 1)]
+        x = torch.stack([shapes.render(c, form.pixels) for c in clips])
+        y = model.decode(model.encode(x)[0]).clamp(-1, 1)
+        squares += (y - x).square().mean().item()
+        firsts += (y - x)[:, :, 0].square().mean().item()
+        rows += [recognise.hits(v, c.facts()) for v, c in zip(y, clips)]
+    return (f"{n} unseen clips decoded: {psnr(squares * 2 / n):.1f} dB, first frames {psnr(firsts * 2 / n):.1f} dB; "
+            f"{recognise.table(rows)}")

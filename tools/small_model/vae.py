@@ -13,6 +13,7 @@ from torch import nn
 
 Z = 16                                   # latent channels, fixed by the transformer's in_dim
 MULT = (1, 2, 4, 4)                      # channel multiples of the four resolutions
+STRIDE = 8                               # pixels of a latent position
 ENC_RESAMPLE = ("down2d", "down3d", "down3d", None)
 DEC_RESAMPLE = ("up3d", "up3d", "up2d", None)
 
@@ -216,16 +217,3 @@ class VAE(nn.Module):
 
     def decode(self, z):
         return self.decoder(self.conv2(z))
-
-
-@torch.no_grad()
-def fold_statistics(vae, mean, std):
-    """Rewrite conv1 and conv2 so that latents with these channel statistics get the official mean and std."""
-    scale = STD / std
-    shift = MEAN - mean * scale
-    w, b = vae.conv1.weight, vae.conv1.bias
-    w[:Z] *= scale.view(-1, 1, 1, 1, 1)
-    b[:Z] = b[:Z] * scale + shift
-    w, b = vae.conv2.weight, vae.conv2.bias
-    w /= scale.view(1, -1, 1, 1, 1)
-    b -= w[:, :, 0, 0, 0] @ shift
