@@ -136,11 +136,13 @@ void report_progress(void *user, const struct wan_progress *p)
 int report_result(const struct generate *g)
 {
     double total = seconds_now() - g->start;
+    size_t used, peak;
+    wan_context_memory(g->ctx, &used, &peak);
     if (!ui_is_json()) {
         if (g->params.latents_file) ui_note("wrote  %s", g->params.latents_file);
         if (g->output) ui_note("wrote  %s", g->output);
         ui_note("took   %s, peak memory %s (%s with mapped files)", ui_seconds(total).s,
-                ui_bytes((double)wan_memory_peak()).s, ui_bytes(peak_resident()).s);
+                ui_bytes((double)peak).s, ui_bytes(peak_resident()).s);
         return 0;
     }
     struct jsonl j = {.f = stdout};
@@ -151,7 +153,7 @@ int report_result(const struct generate *g)
     for (int i = 0; i < N_STAGES; i++) jsonl_number(&j, stages[i], g->seconds[i]);
     jsonl_close(&j, '}');
     jsonl_open(&j, "memory", '{');
-    jsonl_int(&j, "peak", (int64_t)wan_memory_peak());
+    jsonl_int(&j, "peak", (int64_t)peak);
     jsonl_int(&j, "resident", (int64_t)peak_resident());
     jsonl_close(&j, '}');
     jsonl_close(&j, '}');

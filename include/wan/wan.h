@@ -69,6 +69,8 @@ WAN_API const char *wan_context_device(const struct wan_context *ctx);
 /* Bytes the library holds now and held at most (weights mapped from files do not count). */
 WAN_API size_t wan_memory_used(void);
 WAN_API size_t wan_memory_peak(void);
+/* The same with what the context's device holds beside: the arrays of mlx. */
+WAN_API void wan_context_memory(const struct wan_context *ctx, size_t *used, size_t *peak);
 
 /* ---- model ---- */
 
@@ -187,7 +189,7 @@ struct wan_progress {
     int step, n_steps;   /* done, and in all: denoising steps, latent frames, or layers */
     double seconds;      /* since the session began */
     double seconds_left; /* of this stage, estimated; negative: unknown */
-    size_t memory;       /* bytes held by the library */
+    size_t memory;       /* bytes held by the library and its device */
 };
 
 /* Encode n prompts, and the negative prompt of `params` where it guides, in one go: sessions of this model
@@ -212,8 +214,8 @@ struct wan_plan {
      * are not in it. */
     double text_seconds, image_seconds, step_seconds, decode_seconds, seconds;
 };
-/* WAN_EUNSUPPORTED on devices other than cpu. WAN_ENOMEM: not within the context's max_memory, and what would
- * be. */
+/* WAN_EUNSUPPORTED on devices other than cpu and mlx. WAN_ENOMEM: not within the context's max_memory, or what
+ * the device can hold, and what would be. */
 WAN_API enum wan_status wan_plan(struct wan_model *model, const struct wan_gen_params *params,
                                  struct wan_plan *plan);
 

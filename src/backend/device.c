@@ -95,7 +95,7 @@ enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_pa
 {
     *dev = NULL;
     const char *name = params->name ? params->name : "auto";
-    if (params->dry && strcmp(name, "cpu"))
+    if (params->dry && strcmp(name, "cpu") && strcmp(name, "mlx"))
         return wn_fail(err, WAN_EUNSUPPORTED, "a run on device '%s' cannot be planned", name);
     if (!strcmp(name, "auto")) return open_auto(dev, params, err);
     for (int i = 0; i < N_BUILT; i++)
@@ -109,6 +109,20 @@ enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_pa
 void wn_device_close(struct wn_device *dev)
 {
     if (dev) dev->table->close(dev);
+}
+
+struct wn_memory wn_device_memory(struct wn_device *dev)
+{
+    struct wn_memory m = {.used = wn_mem_used(), .peak = wn_mem_peak()};
+    m.least = m.peak;
+    if (dev->table->memory) dev->table->memory(dev, &m);
+    return m;
+}
+
+void wn_device_reset_peak(struct wn_device *dev)
+{
+    wn_mem_reset_peak();
+    if (dev->table->reset_peak) dev->table->reset_peak(dev);
 }
 
 static enum wan_status buf_make(struct wn_buf **out, struct wn_device *dev, size_t bytes, struct wn_err *err)

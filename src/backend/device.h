@@ -41,6 +41,14 @@ struct wn_peak {
 /* FLOP/s that products of this precision are measured against; 0: not known. */
 double wn_peak_flops(const struct wn_peak *peak, enum wn_precision precision);
 
+/* Bytes held for a device's work, the library's own memory included. */
+struct wn_memory {
+    size_t used, peak;
+    size_t least; /* of a dry device: the peak with nothing held that can be given back in time; else the peak
+                   */
+    size_t limit; /* what the device may hold; 0: not told */
+};
+
 /* Every function returns a status and records a sentence in err. `args` is the operation's argument struct
  * (op.h), checked and with `out` allocated. */
 struct wn_device_table {
@@ -61,6 +69,11 @@ struct wn_device_table {
     void (*trim)(struct wn_device *dev); /* give cached free memory back */
     /* Advice about a part of a mapped buffer: it is read soon, or not before others are. NULL: not taken. */
     void (*advise)(struct wn_device *dev, const struct wn_buf *buf, size_t offset, size_t bytes, bool soon);
+    /* Mapped memory is not needed for a while: what was made of it goes. NULL: nothing is. */
+    void (*buf_rest)(struct wn_device *dev, struct wn_buf *buf);
+    /* Add what is held beside the library's own memory, and begin a new peak. NULL: nothing is held. */
+    void (*memory)(struct wn_device *dev, struct wn_memory *memory);
+    void (*reset_peak)(struct wn_device *dev);
     /* Takes about a second; NULL where the device cannot tell. */
     enum wan_status (*peak)(struct wn_device *dev, struct wn_peak *peak, struct wn_err *err);
     /* NULL when the device can run the operation with these arguments, else why not, in a few words. */
@@ -84,8 +97,8 @@ struct wn_device_params {
     const char *isa;   /* highest level to use: "portable", "avx2", "neon", …; NULL: the best there is */
     int n_threads;     /* 0: one for each core */
     size_t max_memory; /* bytes the library may hold; 0: no limit */
-    bool dry; /* memory is allocated as in a real run, and nothing is computed: downloads give zeros. For
-                 plans; cpu only */
+    bool dry; /* memory is allocated, or counted, as in a real run, and nothing is computed: downloads give
+                 zeros. For plans; cpu and mlx */
     struct wn_log log;
     int (*cancelled)(void *ctx);
     void *cancel_ctx;
@@ -94,7 +107,9 @@ struct wn_device_params {
 enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_params *params,
                                struct wn_err *err);
 void wn_device_close(struct wn_device *dev); /* NULL is fine */
-bool wn_device_built(const char *name);      /* is a device of this name in this build? */
+struct wn_memory wn_device_memory(struct wn_device *dev);
+void wn_device_reset_peak(struct wn_device *dev);
+bool wn_device_built(const char *name); /* is a device of this name in this build? */
 
 /* Levels this build knows and this machine can run, lowest first; *n is set. */
 const char *const *wn_cpu_isa_list(int *n);

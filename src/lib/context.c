@@ -74,6 +74,13 @@ const char *wan_context_device(const struct wan_context *c)
     return c->device_text;
 }
 
+void wan_context_memory(const struct wan_context *c, size_t *used, size_t *peak)
+{
+    struct wn_memory m = wn_device_memory(c->dev);
+    *used = m.used;
+    *peak = m.peak;
+}
+
 size_t wan_memory_used(void)
 {
     return wn_mem_used();

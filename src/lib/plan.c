@@ -79,13 +79,16 @@ static void count_flops(void *ctx, int op, const void *args, struct wn_tensor ou
 static void begin(struct walk *w)
 {
     w->flops = 0;
-    wn_mem_reset_peak();
+    wn_device_reset_peak(w->s->model->parts.dev);
 }
 
-/* What the process held at most since `begin`. */
-static size_t held(const struct walk *w)
+/* What the process holds at most since `begin`, `extra` of libraries included. A device that can do with less,
+ * and waits rather than exceed the limit, comes to the limit. */
+static size_t held(const struct walk *w, size_t extra)
 {
-    return wn_mem_peak() + w->other;
+    struct wn_memory m = wn_device_memory(w->s->model->parts.dev);
+    size_t all = m.peak + w->other + extra, least = m.least + w->other + extra;
+    return all <= w->limit ? all : least > w->limit ? least : w->limit;
 }
 
 static void reach(struct wan_plan *p, size_t bytes)
@@ -101,7 +104,7 @@ static enum wan_status walk_steps(struct walk *w)
     for (int i = 0, first; (first = wn_job_phase(job, i)) < n; i++) {
         begin(w);
         if (wn_job_seek(job, first, w->err) || wn_job_step(job, w->err)) return w->err->code;
-        reach(p, held(w));
+        reach(p, held(w, 0));
         p->step_flops += w->flops * (wn_job_phase(job, i + 1) - first) / n;
     }
     return WAN_OK;
@@ -148,7 +151,7 @@ static enum wan_status walk_text(struct walk *w, size_t *bytes)
 {
     begin(w);
     wn_job_encode_text(w->s->job, w->err);
-    *bytes = held(w);
+    *bytes = held(w, 0);
     return w->err->code;
 }
 
@@ -156,7 +159,7 @@ static enum wan_status walk_image(struct walk *w, size_t *bytes)
 {
     begin(w);
     wn_job_encode_image(w->s->job, w->err);
-    *bytes = held(w);
+    *bytes = held(w, 0);
     return w->err->code;
 }
 
@@ -172,7 +175,7 @@ static enum wan_status walk_decode(struct walk *w, bool all, size_t *bytes)
     else
         wn_job_try_decode(w->s->job, w->err);
     wn_free(frames);
-    *bytes = held(w) + encoder_bytes(&w->s->p);
+    *bytes = held(w, encoder_bytes(&w->s->p));
     return w->err->code;
 }
 
@@ -205,15 +208,18 @@ static enum wan_status walk_job(struct walk *w)
 
 /* Memory of this process that is neither counted by the library nor a file's: libraries, stacks, its own
  * data. 0: the system does not tell. */
-static size_t other_memory(void)
+static size_t other_memory(struct wn_device *dev)
 {
+    struct wn_memory device = wn_device_memory(dev);
+    if (device.limit) dev->table->trim(dev); /* idle memory of MLX is not its used */
+
     char line[128];
     unsigned long long kib = 0;
     FILE *f = fopen("/proc/self/status", "r");
     while (f && fgets(line, sizeof line, f))
         if (sscanf(line, "RssAnon: %llu kB", &kib) == 1) break;
     if (f) fclose(f);
-    size_t all = (size_t)kib * 1024, counted = wn_mem_used();
+    size_t all = (size_t)kib * 1024, counted = device.used;
     return all > counted ? all - counted : 0;
 }
 
@@ -235,9 +241,12 @@ struct precisions {
     enum wn_precision dit, t5, vae;
 };
 
+/* What the run may hold: as asked for, or what a device can hold that tells; SIZE_MAX: there is no limit. */
 static size_t limit_of(const struct wan_context *ctx)
 {
-    return ctx->params.max_memory ? ctx->params.max_memory : SIZE_MAX;
+    size_t limit = wn_device_memory(ctx->dev).limit;
+    if (!limit) limit = ctx->params.max_memory;
+    return limit ? limit : SIZE_MAX;
 }
 
 /* A session of the same model on a device that does not compute, gone through. Logs nothing. `of` NULL:
@@ -245,7 +254,7 @@ static size_t limit_of(const struct wan_context *ctx)
 static enum wan_status walk_dry(struct wan_model *m, const struct wan_gen_params *params,
                                 struct wan_plan *plan, struct precisions *of, struct wn_err *err)
 {
-    const struct wn_device *real = m->ctx->dev;
+    struct wn_device *real = m->ctx->dev;
     struct wn_device_params dp = {.name = real->table->name,
                                   .isa = real->isa,
                                   .n_threads = real->pool ? wn_pool_n_threads(real->pool) : 1,
@@ -253,7 +262,7 @@ static enum wan_status walk_dry(struct wan_model *m, const struct wan_gen_params
     struct wan_context quiet = {.dev = m->ctx->dev, .params = m->ctx->params};
     struct wn_device *dry;
     struct walk w = {
-        .plan = plan, .err = err, .other = other_memory(), .limit = limit_of(m->ctx), .brief = !of};
+        .plan = plan, .err = err, .other = other_memory(real), .limit = limit_of(m->ctx), .brief = !of};
     *plan = (struct wan_plan){0};
     if (wn_device_open(&dry, &dp, err)) return err->code;
     struct wan_model twin = {.ctx = &quiet, .checkpoint = m->checkpoint, .defaults = m->defaults};
@@ -276,7 +285,7 @@ static enum wan_status walk_dry(struct wan_model *m, const struct wan_gen_params
     }
     wn_parts_release(&twin.parts);
     wn_device_close(dry);
-    wn_mem_reset_peak();
+    wn_device_reset_peak(real);
     return err->code;
 }
 
@@ -355,8 +364,13 @@ static enum wan_status refuse(struct wan_model *m, const struct wan_gen_params *
     if (has_frames)
         snprintf(advice + n, sizeof advice - (size_t)n, "%s%dx%d with %d frame%s", has_size ? ", or " : "",
                  plan->width, plan->height, frames.frames, frames.frames == 1 ? "" : "s");
-    return wn_fail(err, WAN_ENOMEM, "--max-memory %s: this run needs at least %s (%dx%d, %d frame%s); %s%s",
-                   bytes_text(limit_of(m->ctx)).s, bytes_text(plan->memory_bytes).s, plan->width,
+    char limit[80];
+    if (m->ctx->params.max_memory)
+        snprintf(limit, sizeof limit, "--max-memory %s", bytes_text(limit_of(m->ctx)).s);
+    else
+        snprintf(limit, sizeof limit, "device %s can hold %s", m->ctx->dev->table->name,
+                 bytes_text(limit_of(m->ctx)).s);
+    return wn_fail(err, WAN_ENOMEM, "%s: this run needs at least %s (%dx%d, %d frame%s); %s%s", limit, bytes_text(plan->memory_bytes).s, plan->width,
                    plan->height, plan->frames, plan->frames == 1 ? "" : "s",
                    has_size || has_frames ? advice : "no size of video would fit",
                    has_size || has_frames ? " would fit" : "");
@@ -375,8 +389,8 @@ enum wan_status wn_plan_strips(struct wan_model *m, const struct wan_gen_params 
     const char *device = m->ctx->dev->table->name;
     struct wan_plan plan;
     *strips = (struct wn_job_strips){1, 1};
-    if (!m->ctx->params.max_memory || !strcmp(device, "mlx")) return WAN_OK;
-    if (strcmp(device, "cpu"))
+    if (limit_of(m->ctx) == SIZE_MAX) return WAN_OK;
+    if (strcmp(device, "cpu") && strcmp(device, "mlx"))
         return wn_fail(err, WAN_EUNSUPPORTED, "--max-memory: what a run on device '%s' takes is not known",
                        device);
     if (plan_to_fit(m, params, &plan, NULL, err)) return err->code;

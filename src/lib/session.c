@@ -379,7 +379,7 @@ static void report(struct wan_session *s, const char *stage, int step, int n_ste
                              .n_steps = n_steps,
                              .seconds = t - s->start,
                              .seconds_left = step > first ? spent / (step - first) * (n_steps - step) : -1,
-                             .memory = wn_mem_used()};
+                             .memory = wn_device_memory(s->model->ctx->dev).used};
     s->progress(s->progress_user, &p);
 }
 

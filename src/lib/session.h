@@ -37,7 +37,7 @@ enum wan_status wn_session_new(struct wan_session **s, struct wan_model *model,
 size_t wn_session_frame_bytes(const struct wan_session *s);
 
 /* In how many strips the VAE must work for the run to stay within the context's max_memory. WAN_ENOMEM says
- * what would fit. 1 without a limit, and on a device that sees to it itself. */
+ * what would fit. 1 without a limit. */
 enum wan_status wn_plan_strips(struct wan_model *model, const struct wan_gen_params *params,
                                struct wn_job_strips *strips, struct wn_err *err);
 

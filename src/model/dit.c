@@ -109,6 +109,11 @@ enum wan_status wn_dit_new(struct wn_dit **out, struct wn_device *dev, const str
     return WAN_OK;
 }
 
+void wn_dit_rest(struct wn_dit *m)
+{
+    wn_loader_rest(&m->ld);
+}
+
 void wn_dit_free(struct wn_dit *m)
 {
     if (!m) return;

@@ -15,6 +15,7 @@ void wn_dit_free(struct wn_dit *dit); /* NULL is fine */
 /* Memory holds the weights of this many blocks from one forward to the next (without a call: of all): those of
  * the others are given back once used, so that they do not push these out. */
 void wn_dit_set_resident(struct wn_dit *dit, int n_blocks);
+void wn_dit_rest(struct wn_dit *dit); /* not needed for a while: what the device made of the weights may go */
 const struct wn_dit_config *wn_dit_config(const struct wn_dit *dit);
 
 /* What depends on the prompts only, computed once for a run: keys and values of every cross attention, for

@@ -132,6 +132,12 @@ const struct wn_weight *wn_load_find(struct wn_loader *ld, const char *fmt, ...)
     return find(ld, name);
 }
 
+void wn_loader_rest(struct wn_loader *ld)
+{
+    for (size_t i = 0; i < ld->n && ld->dev->table->buf_rest; i++)
+        ld->dev->table->buf_rest(ld->dev, ld->item[i].buf);
+}
+
 void wn_loader_release(struct wn_loader *ld)
 {
     for (size_t i = 0; i < ld->n; i++) wn_unmap(ld->item[i]);

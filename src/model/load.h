@@ -32,6 +32,7 @@ bool wn_load_has(const struct wn_loader *ld, const char *fmt, ...) WN_PRINTF(2, 
 /* The tensor's record in the file (NULL and a failure when it is absent). */
 const struct wn_weight *wn_load_find(struct wn_loader *ld, const char *fmt, ...) WN_PRINTF(2, 3);
 
+void wn_loader_rest(struct wn_loader *ld); /* not needed for a while: what the device made of them may go */
 void wn_loader_release(struct wn_loader *ld); /* gives every tensor back */
 
 #define WN_DIMS(...)                                                             \

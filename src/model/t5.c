@@ -85,6 +85,11 @@ enum wan_status wn_t5_new(struct wn_t5 **out, struct wn_device *dev, const struc
     return WAN_OK;
 }
 
+void wn_t5_rest(struct wn_t5 *m)
+{
+    wn_loader_rest(&m->ld);
+}
+
 void wn_t5_free(struct wn_t5 *m)
 {
     if (!m) return;

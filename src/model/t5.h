@@ -12,6 +12,7 @@ struct wn_t5;
 enum wan_status wn_t5_new(struct wn_t5 **t5, struct wn_device *dev, const struct wn_weights *weights,
                           struct wn_err *err);
 void wn_t5_free(struct wn_t5 *t5); /* NULL is fine */
+void wn_t5_rest(struct wn_t5 *t5); /* not needed for a while: what the device made of the weights may go */
 
 int64_t wn_t5_width(const struct wn_t5 *t5);
 int64_t wn_t5_vocab(const struct wn_t5 *t5);

@@ -272,6 +272,11 @@ enum wan_status wn_vae_new(struct wn_vae **out, struct wn_device *dev, const str
     return WAN_OK;
 }
 
+void wn_vae_rest(struct wn_vae *m)
+{
+    wn_loader_rest(&m->ld);
+}
+
 void wn_vae_free(struct wn_vae *m)
 {
     if (!m) return;

@@ -18,7 +18,8 @@ int wn_vae_stride_of(enum wn_vae_kind); /* pixels a latent position stands for, 
  * the model. */
 enum wan_status wn_vae_new(struct wn_vae **vae, struct wn_device *dev, const struct wn_weights *weights,
                            struct wn_err *err);
-void wn_vae_free(struct wn_vae *vae);       /* NULL is fine */
+void wn_vae_free(struct wn_vae *vae); /* NULL is fine */
+void wn_vae_rest(struct wn_vae *vae); /* not needed for a while: what the device made of the weights may go */
 int64_t wn_vae_z(const struct wn_vae *vae); /* latent channels */
 int wn_vae_stride(const struct wn_vae *vae);
 

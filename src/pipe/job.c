@@ -568,7 +568,7 @@ static enum wan_status begin_decode(struct wn_job *j, struct wn_err *err)
 
 static enum wan_status end_decode(struct wn_job *j, struct wn_exec *ex, struct wn_err *err)
 {
-    j->parts->dev->table->trim(j->parts->dev);
+    wn_parts_rest(j->parts, WN_PART_VAE);
     return take_err(ex, err);
 }
 

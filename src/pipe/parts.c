@@ -90,6 +90,9 @@ enum wan_status wn_parts_vae(struct wn_parts *p, struct wn_err *err)
 
 void wn_parts_rest(struct wn_parts *p, enum wn_part part)
 {
+    if (part == WN_PART_T5 && p->t5) wn_t5_rest(p->t5);
+    if (part < WN_N_DITS && p->dit[part]) wn_dit_rest(p->dit[part]);
+    if (part == WN_PART_VAE && p->vae) wn_vae_rest(p->vae);
     if (p->weights[part]) wn_weights_release_pages(p->weights[part]);
     p->dev->table->trim(p->dev);
 }

@@ -35,8 +35,8 @@ enum wan_status wn_parts_t5(struct wn_parts *parts, struct wn_err *err);
 enum wan_status wn_parts_dit(struct wn_parts *parts, enum wn_part which, struct wn_err *err);
 enum wan_status wn_parts_vae(struct wn_parts *parts, struct wn_err *err);
 
-/* A part is not needed for a while: its pages may go (it stays open), and the device's idle memory goes back.
- */
+/* A part is not needed for a while: its pages and what the device made of them go (it stays open), and so
+ * does the device's idle memory. */
 void wn_parts_rest(struct wn_parts *parts, enum wn_part part);
 
 #endif

@@ -14,11 +14,10 @@ static struct wn_mlx *mlx_of(struct wn_device *dev)
 
 static void close_mlx(struct wn_device *dev)
 {
-    int64_t n_evaluations = 0;
-    size_t peak_bytes = 0;
-    wn_mlx_counts(mlx_of(dev), &n_evaluations, &peak_bytes);
+    struct wn_memory m = {0};
+    wn_mlx_memory(dev, &m);
     wn_logf(&dev->log, WN_LOG_INFO, "mlx: %lld evaluations, at most %.0f MB of arrays",
-            (long long)n_evaluations, (double)peak_bytes * 1e-6);
+            (long long)wn_mlx_n_evaluations(dev), (double)m.peak * 1e-6);
     wn_mlx_state_free(mlx_of(dev));
     wn_free(dev);
 }
@@ -94,15 +93,22 @@ static const struct wn_device_table table = {
     .scope_end = wn_mlx_evaluate,
     .sync = wn_mlx_evaluate,
     .trim = wn_mlx_trim,
+    .buf_rest = wn_mlx_rest,
+    .memory = wn_mlx_memory,
+    .reset_peak = wn_mlx_reset_peak,
     .supports = supports,
     .run = run,
 };
 
-/* Where and how to compute. The last form is for tests: what a GPU would run, on a machine without one. */
+/* Where and how to compute. The last two are for tests: what a GPU would run, on a machine without one; to
+ * compile, MLX's CPU back end calls a C++ compiler. */
 static const struct form {
     const char *name;
-    bool gpu, fast;
-} forms[] = {{"gpu", true, true}, {"cpu", false, false}, {"cpu-as-gpu", false, true}};
+    bool gpu, fast, compiled;
+} forms[] = {{"gpu", true, true, true},
+             {"cpu", false, false, false},
+             {"cpu-as-gpu", false, true, false},
+             {"cpu-compiled", false, true, true}};
 enum { N_FORMS = sizeof forms / sizeof *forms };
 
 /* The form named, or the first that this machine has; -1: none. */
@@ -144,15 +150,20 @@ enum wan_status wn_mlx_open(struct wn_device **dev, const struct wn_device_param
     if (!m) return wn_fail_nomem(err, "a device", sizeof *m);
     m->gpu = forms[form].gpu;
     m->fast = forms[form].fast;
+    m->compiled = forms[form].compiled;
     m->base = (struct wn_device){.table = &table,
                                  .isa = forms[form].name,
                                  .log = params->log,
                                  .cancelled = params->cancelled,
                                  .cancel_ctx = params->cancel_ctx};
-    enum wan_status st = wn_mlx_state_new(m, err);
+    enum wan_status st = wn_mlx_state_new(m, params, err);
     if (st) {
         wn_free(m);
         return st;
+    }
+    if (params->dry) {
+        *dev = &m->base;
+        return WAN_OK;
     }
     if ((st = prove(m, form, err))) {
         close_mlx(&m->base);

@@ -23,11 +23,13 @@ struct wn_mlx {
     bool gpu;
     bool fast; /* MLX's own norms and BF16 products, as a GPU has them, not the exact ones that its CPU needs
                 */
+    bool compiled; /* steps between products are joined to one by mlx::core::compile */
 };
 
 const char *wn_mlx_version(void);
 
-enum wan_status wn_mlx_state_new(struct wn_mlx *m, struct wn_err *err);
+/* Of the parameters: max_memory and dry. */
+enum wan_status wn_mlx_state_new(struct wn_mlx *m, const struct wn_device_params *params, struct wn_err *err);
 void wn_mlx_state_free(struct wn_mlx *m);
 
 /* The device table's. */
@@ -41,10 +43,14 @@ enum wan_status wn_mlx_download(struct wn_device *dev, const struct wn_buf *buf,
 /* Evaluates what is pending and waits for it, asking the device's owner whether to stop. */
 enum wan_status wn_mlx_evaluate(struct wn_device *dev, struct wn_err *err);
 void wn_mlx_trim(struct wn_device *dev);
-/* Of this device, and of MLX in this process. */
-void wn_mlx_counts(struct wn_mlx *m, int64_t *n_evaluations, size_t *peak_bytes);
-/* MLX's names of the steps that an evaluation would take now; for tests. */
-void wn_mlx_steps(struct wn_device *dev, void (*visit)(void *ctx, const char *name), void *ctx);
+void wn_mlx_rest(struct wn_device *dev, struct wn_buf *buf);
+void wn_mlx_memory(struct wn_device *dev, struct wn_memory *memory); /* of MLX in this process */
+void wn_mlx_reset_peak(struct wn_device *dev);
+
+int64_t wn_mlx_n_evaluations(struct wn_device *dev);
+/* MLX's names of the steps that an evaluation would take now; a view looks at elements that are there. For
+ * tests. */
+void wn_mlx_steps(struct wn_device *dev, void (*visit)(void *ctx, const char *name, bool view), void *ctx);
 
 #define WN_OP(ENUM, name, needs, summary) \
     enum wan_status wn_mlx_##name(struct wn_device *dev, const void *args, struct wn_err *err);

@@ -3,21 +3,27 @@
 
 #include <mlx/mlx.h>
 #include <mlx/primitives.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <limits>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
+
+#include "backend/mlx/ledger.hpp"
 
 extern "C" {
 #include "base/half.h"
@@ -36,6 +42,7 @@ struct Slot {
     optional<array> a;    // its type is the stored one of the tensors in it, or uint8 as uploaded
     optional<array> conv; // of a mapped weight: channels last, made at its first convolution
     const void *mapped = nullptr;
+    Ledger::Hold hold, conv_hold;           // of a dry device: the memory that they would take
     bool in_place = false;                  // `a` is the mapped memory itself
     Slot *next = nullptr, **link = nullptr; // in the list of slots to evaluate; link null: in none
 };
@@ -50,7 +57,10 @@ struct Refused : std::runtime_error {
 
 struct wn_mlx_state {
     mx::Stream stream;
-    bool gpu, fast; // as in wn_mlx
+    bool gpu, fast, compiled;       // as in wn_mlx
+    size_t limit;                   // bytes that arrays may take
+    std::unique_ptr<Ledger> ledger; // of a dry device, which evaluates nothing
+    std::unordered_map<unsigned, std::function<std::vector<array>(const std::vector<array> &)>> chains;
     Slot *pending = nullptr;
     int n_ops = 0; // recorded since the last evaluation
     int64_t n_evaluations = 0;
@@ -63,7 +73,7 @@ namespace {
 using State = wn_mlx_state;
 
 enum { MOST_OPS = 256 };                  // recorded before an evaluation comes without being asked for
-const size_t most_idle = size_t{2} << 30; // bytes of freed memory that MLX keeps for later
+const size_t most_idle = size_t{2} << 30; // bytes of freed memory that MLX keeps for later, at most
 
 State &state_of(wn_device *dev)
 {
@@ -133,25 +143,47 @@ void evaluate(wn_device *dev)
 {
     State &st = state_of(dev);
     std::vector<array> todo;
+    std::vector<Slot *> slots;
     while (st.pending) {
         Slot &slot = *st.pending;
         unlink_slot(slot);
-        if (slot.a) todo.push_back(*slot.a);
+        if (!slot.a) continue;
+        slots.push_back(&slot);
+        todo.push_back(*slot.a);
     }
     st.n_ops = 0;
     if (todo.empty()) return;
     ask_owner(dev);
     st.n_evaluations++;
+    if (st.ledger) {
+        std::vector<Ledger::Result> results = st.ledger->evaluate(todo);
+        for (size_t i = 0; i < slots.size(); i++) {
+            slots[i]->a = std::move(results[i].a);
+            slots[i]->hold = std::move(results[i].hold);
+        }
+        return;
+    }
     mx::async_eval(todo);
     for (array &a : todo) await(dev, a);
 }
 
-// Calls `visit` with every step that an evaluation of `a` would take and that was not `seen` yet.
-template <class Visit> void walk(const array &a, std::unordered_set<std::uintptr_t> &seen, Visit visit)
+// A slot's array goes or is replaced. Steps that were recorded before may still read it.
+void let_go(State &st, Slot &slot, bool may_be_read)
+{
+    if (st.ledger && slot.a) st.ledger->let_go(*slot.a, std::move(slot.hold), may_be_read);
+    slot.a.reset();
+}
+
+// Calls `visit` with every step that an evaluation of `a` would take and that was not `seen` yet, and whether
+// it makes elements or is a view of others'.
+template <class Visit>
+void walk(const array &a, std::unordered_set<std::uintptr_t> &seen, Layouts &layouts, Visit visit)
 {
     if (!a.has_primitive() || a.status() != array::Status::unscheduled || !seen.insert(a.id()).second) return;
-    for (const array &input : a.inputs()) walk(input, seen, visit);
-    visit(a.primitive().name());
+    for (const array &input : a.inputs()) walk(input, seen, layouts, visit);
+    bool copied;
+    layouts.of(a, &copied);
+    visit(a.primitive().name(), copied);
 }
 
 // ---- tensors and arrays ----
@@ -227,6 +259,11 @@ void load_mapped(State &st, Slot &slot, const wn_tensor &t)
     if (wn_n_bytes(t) != t.buf->bytes) shape = {size_of(static_cast<int64_t>(t.buf->bytes / size))};
     optional<array> a = in_place(st, slot.mapped, shape, stored(t.type));
     slot.in_place = a.has_value();
+    if (!a && st.ledger) {
+        Ledger::Result r = st.ledger->make(shape, stored(t.type));
+        slot.hold = std::move(r.hold);
+        a = std::move(r.a);
+    }
     slot.a = a ? std::move(*a) : from_host(slot.mapped, shape, stored(t.type));
 }
 
@@ -284,6 +321,7 @@ void put(State &st, const wn_tensor &t, array a)
         a = mx::slice_update(all, mx::reshape(a, {-1}, st.stream), mx::Shape{at}, mx::Shape{at + n},
                              st.stream);
     }
+    let_go(st, slot, true);
     slot.a = std::move(a);
     link_slot(st, slot);
 }
@@ -353,21 +391,78 @@ array multiply(State &st, const array &a, const array &b)
     return mx::multiply(a, b, st.stream);
 }
 
-array activate(State &st, wn_act act, const array &x)
+array activate(const mx::Stream &s, wn_act act, const array &x)
 {
     const float sqrt_half = 0.70710678f, two_sqrt_2_pi = 1.59576912f;
     switch (act) {
-    case WN_ACT_SILU: return multiply(st, x, mx::sigmoid(x, st.stream));
+    case WN_ACT_SILU: return mx::multiply(x, mx::sigmoid(x, s), s);
     case WN_ACT_GELU_TANH: { // 0.5 (1 + tanh u) = sigmoid(2u)
-        array cubic = add(st, multiply(st, multiply(st, multiply(st, x, x), x), scalar(0.044715f)), x);
-        return multiply(st, x, mx::sigmoid(multiply(st, cubic, scalar(two_sqrt_2_pi)), st.stream));
+        array cube = mx::multiply(mx::multiply(x, x, s), x, s);
+        array u = mx::add(mx::multiply(cube, scalar(0.044715f), s), x, s);
+        return mx::multiply(x, mx::sigmoid(mx::multiply(u, scalar(two_sqrt_2_pi), s), s), s);
     }
     case WN_ACT_GELU_ERF: {
-        array half = multiply(st, x, scalar(0.5f));
-        return add(st, half, multiply(st, half, mx::erf(multiply(st, x, scalar(sqrt_half)), st.stream)));
+        array half = mx::multiply(x, scalar(0.5f), s);
+        return mx::add(half, mx::multiply(half, mx::erf(mx::multiply(x, scalar(sqrt_half), s), s), s), s);
     }
     default: return x;
     }
+}
+
+// ---- what lies between products ----
+
+// Applied to each element after a product or a norm, in float32: times WEIGHT plus BIAS, times (1 + SCALE)
+// plus SHIFT, the activation, times MUL, times GATE, plus ADD, each where it is there.
+enum Operand { WEIGHT, BIAS, SCALE, SHIFT, MUL, GATE, ADD, N_OPERANDS };
+
+struct Chain {
+    wn_act act = WN_ACT_NONE;
+    optional<array> with[N_OPERANDS];
+};
+
+// `in`: the elements, then the operands that bits of `mask` name.
+array run_chain(const mx::Stream &s, wn_act act, unsigned mask, mx::Dtype type, const std::vector<array> &in)
+{
+    array y = mx::astype(in[0], mx::float32, s);
+    size_t n = 1;
+    for (int k = 0; k < N_OPERANDS; k++) {
+        if (k == MUL) y = activate(s, act, y);
+        if (!(mask >> k & 1)) continue;
+        array b = mx::astype(in[n++], mx::float32, s);
+        if (k == SCALE) b = mx::add(b, scalar(1), s);
+        bool sum = k == BIAS || k == SHIFT || k == ADD;
+        y = sum ? mx::add(y, b, s) : mx::multiply(y, b, s);
+    }
+    return mx::astype(y, type, s);
+}
+
+// x after the chain, as `type`; one step of the device where it can compile them.
+array apply(State &st, const Chain &chain, const array &x, mx::Dtype type)
+{
+    std::vector<array> in{x};
+    unsigned mask = 0;
+    for (int k = 0; k < N_OPERANDS; k++)
+        if (chain.with[k]) {
+            mask |= 1u << k;
+            in.push_back(*chain.with[k]);
+        }
+    if (!mask && chain.act == WN_ACT_NONE) return cast(st, x, type);
+    wn_act act = chain.act;
+    if (!st.compiled) return run_chain(st.stream, act, mask, type, in);
+    auto &f = st.chains[mask | static_cast<unsigned>(act) << 8 |
+                        static_cast<unsigned>(static_cast<mx::Dtype::Val>(type)) << 16];
+    if (!f)
+        f = mx::compile([s = st.stream, act, mask, type](const std::vector<array> &in) {
+            return std::vector<array>{run_chain(s, act, mask, type, in)};
+        });
+    return f(in)[0];
+}
+
+// An operand of a chain [T or 1, N], as stored where the chain can read that.
+array chain_operand(State &st, const wn_tensor &t, int T, int N)
+{
+    bool as_stored = t.type == WN_F32 || t.type == WN_BF16 || t.type == WN_F16;
+    return mx::reshape(as_stored ? fetch(st, t) : fetch_f32(st, t), {T, N}, st.stream);
 }
 
 // ---- indices ----
@@ -378,7 +473,10 @@ const int32_t *host_index(wn_device *dev, const wn_tensor &index)
     State &st = state_of(dev);
     Slot &slot = slot_of(index.buf);
     whole(st, index);
-    if (!slot.a->is_available()) {
+    if (!slot.a->is_available() && st.ledger) { // uploaded, so there for real
+        mx::async_eval(std::vector<array>{*slot.a});
+        slot.a->wait();
+    } else if (!slot.a->is_available()) {
         slot.a = mx::contiguous(*slot.a, false, st.stream);
         link_slot(st, slot);
         evaluate(dev);
@@ -420,17 +518,12 @@ void linear(wn_device *dev, const wn_linear_args &a)
     w = mx::transpose(w, {1, 0}, st.stream);
     array y = wn_has(a.b) ? mx::addmm(flat_operand(st, a.b, x.dtype()), x, w, 1, 1, st.stream)
                           : mx::matmul(x, w, st.stream);
-    bool plain = a.act == WN_ACT_NONE && !wn_has(a.mul) && !wn_has(a.gate.table) && !wn_has(a.add);
-    if (plain) {
-        put_f32(st, a.out, y);
-        return;
-    }
-    y = cast(st, y, mx::float32);
-    y = activate(st, a.act, y);
-    if (wn_has(a.mul)) y = multiply(st, y, mx::reshape(fetch_f32(st, a.mul), {T, N}, st.stream));
-    if (wn_has(a.gate.table)) y = multiply(st, y, mod_rows(dev, a.gate, a.gate_row));
-    if (wn_has(a.add)) y = add(st, y, mx::reshape(fetch(st, a.add), {T, N}, st.stream));
-    put_f32(st, a.out, y);
+    Chain after;
+    after.act = a.act;
+    if (wn_has(a.mul)) after.with[MUL] = chain_operand(st, a.mul, T, N);
+    if (wn_has(a.gate.table)) after.with[GATE] = mod_rows(dev, a.gate, a.gate_row);
+    if (wn_has(a.add)) after.with[ADD] = chain_operand(st, a.add, T, N);
+    put(st, a.out, apply(st, after, y, stored(a.out.type)));
 }
 
 // Rows of x [T, D] float32 normalised, without weights. MLX sums on the CPU one after the other in float32,
@@ -449,21 +542,22 @@ array normalise(State &st, const array &x, wn_norm_kind kind, float eps)
     return cast(st, mx::divide(wide, size, st.stream), mx::float32);
 }
 
-// The same with a weight [D] and a bias [D], each optional.
-array normalise(State &st, array x, wn_norm_kind kind, float eps, const optional<array> &weight,
-                const optional<array> &bias)
+// The same with a weight [D] and a bias [D], each optional; what is left to do of them goes in front of
+// `after`.
+array normalise(State &st, array x, wn_norm_kind kind, float eps, optional<array> weight,
+                optional<array> bias, Chain &after)
 {
     if (st.fast && kind == WN_NORM_LAYER) {
         x = mx::fast::layer_norm(x, weight, weight ? bias : std::nullopt, eps, st.stream);
-        return bias && !weight ? add(st, x, *bias) : x;
-    }
-    if (st.fast && kind == WN_NORM_RMS)
+        if (weight) weight = bias = std::nullopt;
+    } else if (st.fast && kind == WN_NORM_RMS) {
         x = mx::fast::rms_norm(x, weight, eps, st.stream);
-    else {
+        weight = std::nullopt;
+    } else
         x = normalise(st, x, kind, eps);
-        if (weight) x = multiply(st, x, *weight);
-    }
-    return bias ? add(st, x, *bias) : x;
+    after.with[WEIGHT] = weight;
+    after.with[BIAS] = bias;
+    return x;
 }
 
 void norm(wn_device *dev, const wn_norm_args &a)
@@ -474,15 +568,18 @@ void norm(wn_device *dev, const wn_norm_args &a)
     optional<array> weight, bias;
     if (wn_has(a.weight)) weight = flat_f32(st, a.weight);
     if (wn_has(a.bias)) bias = flat_f32(st, a.bias);
-    x = normalise(st, x, a.kind, a.eps, weight, bias);
+    Chain after;
+    x = normalise(st, x, a.kind, a.eps, weight, bias, after);
+    after.act = a.act;
     if (wn_has(a.mod.table)) {
-        array scale = add(st, mod_rows(dev, a.mod, a.scale_row), scalar(1));
-        x = add(st, multiply(st, x, scale), mod_rows(dev, a.mod, a.shift_row));
+        after.with[SCALE] = mod_rows(dev, a.mod, a.scale_row);
+        after.with[SHIFT] = mod_rows(dev, a.mod, a.shift_row);
     }
-    put_f32(st, a.out, activate(st, a.act, x));
+    put(st, a.out, apply(st, after, x, stored(a.out.type)));
 }
 
-// [T or 1, 1, HD / 2] complex: the numbers of unit size that turn each token's pairs.
+// [T, 1, HD / 2] complex: the numbers of unit size that turn each token's pairs; of fewer tokens where those
+// of the others are the same again.
 array turns(wn_device *dev, const wn_qk_norm_rope_args &a, int T)
 {
     State &st = state_of(dev);
@@ -492,7 +589,7 @@ array turns(wn_device *dev, const wn_qk_norm_rope_args &a, int T)
         table = mx::take(table, checked_index(dev, a.index, P), 0, st.stream);
     else if (P > T)
         table = slice_rows(st, table, 0, T);
-    else if (P > 1 && P < T) {
+    else if (T % P) {
         array t = mx::remainder(mx::arange(T, mx::int32, st.stream), array(P), st.stream);
         table = mx::take(table, t, 0, st.stream);
     }
@@ -504,10 +601,15 @@ void qk_norm_rope(wn_device *dev, const wn_qk_norm_rope_args &a)
     State &st = state_of(dev);
     int T = size_of(a.x.dim[0]), W = size_of(wn_n_elems(a.x) / a.x.dim[0]), NH = a.n_heads;
     array x = mx::reshape(fetch_f32(st, a.x), {T, W}, st.stream);
-    if (wn_has(a.weight)) x = normalise(st, x, WN_NORM_RMS, a.eps, flat_f32(st, a.weight), {});
+    if (wn_has(a.weight)) {
+        Chain after;
+        x = normalise(st, x, WN_NORM_RMS, a.eps, flat_f32(st, a.weight), {}, after);
+        x = apply(st, after, x, mx::float32);
+    }
     if (wn_has(a.rope)) {
-        x = mx::reshape(x, {T, NH, W / NH}, st.stream);
-        x = multiply(st, mx::view(x, mx::complex64, st.stream), turns(dev, a, T));
+        array by = turns(dev, a, T);
+        x = mx::reshape(x, {T / by.shape(0), by.shape(0), NH, W / NH}, st.stream);
+        x = multiply(st, mx::view(x, mx::complex64, st.stream), by);
         x = mx::view(x, mx::float32, st.stream);
     }
     put_f32(st, a.out, x);
@@ -658,8 +760,15 @@ array conv_weight(State &st, const wn_tensor &w)
     bool keep = slot.mapped && wn_n_bytes(w) == w.buf->bytes;
     if (keep && slot.conv) return *slot.conv;
     array last = mx::contiguous(mx::transpose(fetch(st, w), {0, 2, 3, 4, 1}, st.stream), false, st.stream);
-    if (keep) slot.conv = last;
-    return last;
+    if (!keep) return last;
+    slot.conv = last;
+    if (st.ledger) {
+        Ledger::Result r = st.ledger->make(last.shape(), last.dtype());
+        slot.conv = r.a;
+        slot.conv_hold = r.hold;
+    }
+    if (!slot.in_place) let_go(st, slot, true); // one copy is enough
+    return *slot.conv;
 }
 
 // Frames before x, then x, each pixel doubled where asked: [T', H', W', Ci]
@@ -710,10 +819,12 @@ void conv(wn_device *dev, const wn_conv_args &a)
         x = mx::matmul(flat, mx::transpose(columns, {1, 0}, st.stream), st.stream);
     } else
         x = w.shape(1) == 1 ? conv_2d(st, a, x, w) : conv_3d(st, a, x, w);
-    array y = mx::reshape(cast(st, x, mx::float32), shape_of(a.out), st.stream);
-    if (wn_has(a.b)) y = add(st, y, flat_f32(st, a.b));
-    if (wn_has(a.add)) y = add(st, y, mx::reshape(fetch_f32(st, a.add), shape_of(a.out), st.stream));
-    put_f32(st, a.out, y);
+    int T = size_of(wn_n_rows(a.out));
+    Chain after;
+    if (wn_has(a.b)) after.with[BIAS] = flat_f32(st, a.b);
+    if (wn_has(a.add)) after.with[ADD] = chain_operand(st, a.add, T, Co);
+    x = mx::reshape(x, {T, Co}, st.stream);
+    put(st, a.out, apply(st, after, x, stored(a.out.type)));
 }
 
 // ---- elements and rows ----
@@ -722,6 +833,10 @@ void conv(wn_device *dev, const wn_conv_args &a)
 void put_f8(wn_device *dev, const wn_tensor &t, const array &a)
 {
     State &st = state_of(dev);
+    if (st.ledger) {
+        put(st, t, mx::zeros(shape_of(t), mx::uint8, st.stream));
+        return;
+    }
     array values = mx::contiguous(a, false, st.stream);
     mx::async_eval(std::vector<array>{values});
     await(dev, values);
@@ -734,16 +849,21 @@ void unary(wn_device *dev, const wn_unary_args &a)
 {
     State &st = state_of(dev);
     if (a.act == WN_ACT_NONE && a.out.type == a.x.type) {
-        put(st, a.out, fetch(st, a.x)); // arrays never change, so one serves both tensors
+        // Arrays never change, so one serves both tensors; but a few rows must not hold the memory of all.
+        bool part = wn_n_bytes(a.x) != a.x.buf->bytes;
+        put(st, a.out, part ? mx::contiguous(fetch(st, a.x), false, st.stream) : fetch(st, a.x));
         return;
     }
-    array y = activate(st, a.act, fetch_f32(st, a.x));
+    Chain chain;
+    chain.act = a.act;
+    bool bits = a.out.type == WN_F8_E4M3 || a.out.type == WN_F8_E5M2 || a.out.type == WN_F64;
+    array y = apply(st, chain, fetch_f32(st, a.x), bits ? mx::float32 : stored(a.out.type));
     if (a.out.type == WN_F8_E4M3 || a.out.type == WN_F8_E5M2)
         put_f8(dev, a.out, y);
     else if (a.out.type == WN_F64)
         put(st, a.out, mx::view(cast(st, y, mx::float64), mx::int64, st.stream));
     else
-        put_f32(st, a.out, y);
+        put(st, a.out, y);
 }
 
 void binary(wn_device *dev, const wn_binary_args &args)
@@ -853,17 +973,46 @@ extern "C" const char *wn_mlx_version(void)
     return mx::version();
 }
 
-extern "C" wan_status wn_mlx_state_new(wn_mlx *m, wn_err *err)
+// Bytes that arrays may take at most without harm: what a GPU is recommended to use, or the CPU's memory.
+static size_t most_memory(bool gpu)
+{
+    if (gpu) {
+        const auto &info = mx::gpu::device_info(0);
+        for (const char *key : {"max_recommended_working_set_size", "total_memory", "memory_size"})
+            if (auto i = info.find(key); i != info.end()) return std::get<size_t>(i->second);
+        return 0;
+    }
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page) : 0;
+}
+
+// For all of this process. Above the limit MLX hands out no further step before others have ended; wired are
+// pages that the system may not take from a GPU.
+static void set_limits(bool gpu, size_t limit)
+{
+    if (!limit) return;
+    mx::set_memory_limit(limit);
+    mx::set_cache_limit(limit / 4 < most_idle ? limit / 4 : most_idle);
+    if (gpu && mx::gpu::device_info(0).count("max_recommended_working_set_size"))
+        mx::set_wired_limit(limit < most_memory(gpu) ? limit : most_memory(gpu));
+}
+
+extern "C" wan_status wn_mlx_state_new(wn_mlx *m, const wn_device_params *params, wn_err *err)
 {
     return guarded("opening device mlx", err, [&] {
+        size_t most = most_memory(m->gpu), asked = params->max_memory;
         void *room = wn_zalloc(sizeof(State));
         if (!room) throw std::bad_alloc();
         try {
             m->state = new (room) State{.stream = take_stream(m->gpu),
                                         .gpu = m->gpu,
                                         .fast = m->fast,
+                                        .compiled = m->compiled,
+                                        .limit = asked && (asked < most || !most) ? asked : most,
+                                        .ledger = params->dry ? std::make_unique<Ledger>(m->gpu) : nullptr,
+                                        .chains = {},
                                         .f8 = {f8_values(wn_f8e4m3_f32), f8_values(wn_f8e5m2_f32)}};
-            mx::set_cache_limit(most_idle);
+            if (!params->dry) set_limits(m->gpu, m->state->limit);
         } catch (...) {
             wn_free(room);
             throw;
@@ -874,7 +1023,8 @@ extern "C" wan_status wn_mlx_state_new(wn_mlx *m, wn_err *err)
 extern "C" void wn_mlx_state_free(wn_mlx *m)
 {
     guarded("closing device mlx", nullptr, [&] {
-        mx::synchronize(m->state->stream); // after a cancellation something may still run
+        mx::synchronize(m->state->stream);             // after a cancellation something may still run
+        if (m->state->ledger) mx::reset_peak_memory(); // what was uploaded has been
         std::lock_guard<std::mutex> hold(streams().lock);
         streams().idle.push_back(m->state->stream);
     });
@@ -901,15 +1051,28 @@ extern "C" wan_status wn_mlx_map(wn_device *dev, wn_buf *buf, const void *data, 
 extern "C" void wn_mlx_release(wn_device *dev, wn_buf *buf)
 {
     Slot &slot = slot_of(buf);
+    State &st = state_of(dev);
     unlink_slot(slot);
+    if (st.ledger) guarded("releasing a tensor", nullptr, [&] { let_go(st, slot, st.pending != nullptr); });
     if (slot.in_place) { // the memory goes away: what is made from it must be done, whatever the owner says
         auto cancelled = std::exchange(dev->cancelled, nullptr);
         guarded("releasing a tensor", nullptr, [&] { evaluate(dev); });
-        guarded("releasing a tensor", nullptr, [&] { mx::synchronize(state_of(dev).stream); });
+        guarded("releasing a tensor", nullptr, [&] { mx::synchronize(st.stream); });
         dev->cancelled = cancelled;
     }
     slot.~Slot();
     wn_free(&slot);
+}
+
+extern "C" void wn_mlx_rest(wn_device *dev, wn_buf *buf)
+{
+    guarded("resting a tensor", nullptr, [&] {
+        State &st = state_of(dev);
+        Slot &slot = slot_of(buf);
+        if (!slot.in_place) let_go(st, slot, st.pending != nullptr);
+        slot.conv.reset();
+        slot.conv_hold.reset();
+    });
 }
 
 extern "C" wan_status wn_mlx_upload(wn_device *dev, wn_buf *buf, size_t offset, const void *data,
@@ -918,7 +1081,6 @@ extern "C" wan_status wn_mlx_upload(wn_device *dev, wn_buf *buf, size_t offset, 
     if (buf->mapped || offset > buf->bytes || bytes > buf->bytes - offset)
         return wn_fail(err, WAN_EINTERNAL, "upload of %zu bytes does not fit its buffer", bytes);
     return guarded("upload", err, [&] {
-        (void)dev;
         if (bytes != buf->bytes) throw Refused(WAN_EUNSUPPORTED, "device mlx takes whole tensors only");
         auto memory = mx::allocator::malloc(bytes);
         if (bytes) std::memcpy(memory.buffer().raw_ptr(), data, bytes);
@@ -928,6 +1090,7 @@ extern "C" wan_status wn_mlx_upload(wn_device *dev, wn_buf *buf, size_t offset, 
         auto n = static_cast<int32_t>(rows ? bytes / 8 : bytes);
         if (rows && bytes % 8) throw Refused(WAN_EUNSUPPORTED, "a tensor has more than 2^31 - 1 elements");
         slot.a = array(std::move(memory), rows ? mx::Shape{n, 8} : mx::Shape{n}, mx::uint8);
+        if (State &st = state_of(dev); st.ledger) slot.hold = st.ledger->count(*slot.a);
         unlink_slot(slot);
     });
 }
@@ -949,7 +1112,10 @@ extern "C" wan_status wn_mlx_download(wn_device *dev, const wn_buf *buf, size_t 
         slot.a = mx::contiguous(*slot.a, false, st.stream);
         link_slot(st, slot);
         evaluate(dev);
-        std::memcpy(data, slot.a->data<char>() + offset, bytes);
+        if (st.ledger)
+            std::memset(data, 0, bytes);
+        else
+            std::memcpy(data, slot.a->data<char>() + offset, bytes);
     });
 }
 
@@ -960,19 +1126,44 @@ extern "C" wan_status wn_mlx_evaluate(wn_device *dev, wn_err *err)
     return guarded(what, err, [&] { evaluate(dev); });
 }
 
-extern "C" void wn_mlx_steps(wn_device *dev, void (*visit)(void *ctx, const char *name), void *ctx)
+extern "C" void wn_mlx_steps(wn_device *dev, void (*visit)(void *ctx, const char *name, bool view), void *ctx)
 {
     guarded("counting", nullptr, [&] {
         std::unordered_set<std::uintptr_t> seen;
+        Layouts layouts;
         for (Slot *slot = state_of(dev).pending; slot; slot = slot->next)
-            if (slot->a) walk(*slot->a, seen, [&](const char *name) { visit(ctx, name); });
+            if (slot->a)
+                walk(*slot->a, seen, layouts,
+                     [&](const char *name, bool copied) { visit(ctx, name, !copied); });
     });
 }
 
-extern "C" void wn_mlx_counts(wn_mlx *m, int64_t *n_evaluations, size_t *peak_bytes)
+extern "C" int64_t wn_mlx_n_evaluations(wn_device *dev)
 {
-    *n_evaluations = m->state->n_evaluations;
-    guarded("counting", nullptr, [&] { *peak_bytes = mx::get_peak_memory(); });
+    return state_of(dev).n_evaluations;
+}
+
+extern "C" void wn_mlx_memory(wn_device *dev, wn_memory *m)
+{
+    guarded("counting", nullptr, [&] {
+        State &st = state_of(dev);
+        size_t used = st.ledger ? st.ledger->used() : mx::get_active_memory();
+        size_t peak = st.ledger ? st.ledger->peak() : mx::get_peak_memory();
+        m->used += used;
+        m->peak += peak > used ? peak : used;
+        m->least += st.ledger ? st.ledger->least() : peak > used ? peak : used;
+        m->limit = st.limit;
+    });
+}
+
+extern "C" void wn_mlx_reset_peak(wn_device *dev)
+{
+    guarded("counting", nullptr, [&] {
+        if (State &st = state_of(dev); st.ledger)
+            st.ledger->reset_peak();
+        else
+            mx::reset_peak_memory();
+    });
 }
 
 extern "C" void wn_mlx_trim(wn_device *dev)
