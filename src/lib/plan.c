@@ -82,8 +82,8 @@ static void begin(struct walk *w)
     wn_device_reset_peak(w->s->model->parts.dev);
 }
 
-/* What the process holds at most since `begin`, `extra` of libraries included. A device that can do with less,
- * and waits rather than exceed the limit, comes to the limit. */
+/* What the process holds at most since `begin`, `extra` of libraries included. A device that can do with
+ * less, and waits rather than exceed the limit, comes to the limit. */
 static size_t held(const struct walk *w, size_t extra)
 {
     struct wn_memory m = wn_device_memory(w->s->model->parts.dev);
@@ -370,8 +370,9 @@ static enum wan_status refuse(struct wan_model *m, const struct wan_gen_params *
     else
         snprintf(limit, sizeof limit, "device %s can hold %s", m->ctx->dev->table->name,
                  bytes_text(limit_of(m->ctx)).s);
-    return wn_fail(err, WAN_ENOMEM, "%s: this run needs at least %s (%dx%d, %d frame%s); %s%s", limit, bytes_text(plan->memory_bytes).s, plan->width,
-                   plan->height, plan->frames, plan->frames == 1 ? "" : "s",
+    return wn_fail(err, WAN_ENOMEM, "%s: this run needs at least %s (%dx%d, %d frame%s); %s%s", limit,
+                   bytes_text(plan->memory_bytes).s, plan->width, plan->height, plan->frames,
+                   plan->frames == 1 ? "" : "s",
                    has_size || has_frames ? advice : "no size of video would fit",
                    has_size || has_frames ? " would fit" : "");
 }

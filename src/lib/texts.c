@@ -17,6 +17,7 @@ struct listener {
     void (*progress)(void *user, const struct wan_progress *p);
     void *user;
     double start;
+    struct wn_device *dev;
 };
 
 static void on_layer(void *ctx, int done, int n_layers)
@@ -28,7 +29,7 @@ static void on_layer(void *ctx, int done, int n_layers)
                                    .n_steps = n_layers,
                                    .seconds = spent,
                                    .seconds_left = spent / done * (n_layers - done),
-                                   .memory = wn_mem_used()};
+                                   .memory = wn_device_memory(l->dev).used};
     l->progress(l->user, &p);
 }
 
@@ -62,7 +63,7 @@ enum wan_status wan_model_encode_texts(struct wan_model *m, const struct wan_gen
                                        void (*progress)(void *user, const struct wan_progress *p), void *user)
 {
     struct wan_gen_params p;
-    struct listener l = {progress, user, wn_now()};
+    struct listener l = {progress, user, wn_now(), m->ctx->dev};
     if (wan_gen_resolve(m, params, &p)) return m->ctx->err.code;
     struct wn_err *err = &m->ctx->err;
     if (p.from_latents_file || p.context_file) return WAN_OK; /* which need no text */

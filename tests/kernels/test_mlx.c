@@ -1,5 +1,6 @@
 /* The device mlx beyond its operations: the self-test, threads, laziness, and what it refuses. */
 #include <dirent.h>
+#include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +16,7 @@
 #include "backend/ref/ref.h"
 #include "backend/selftest.h"
 #include "base/mem.h"
-#include "lib/lib.h"
+#include "lib/session.h"
 #include "ops/ops.h"
 #include "wan/parts.h"
 
@@ -242,20 +243,25 @@ static void long_work_is_stopped(void **state)
 
 /* ---- what a block costs ---- */
 
-enum { MAX_NAMES = 64, MAX_SCOPES = 64 };
+enum { MAX_NAMES = 64, MAX_EVALUATIONS = 64 };
 
+/* What evaluations do, as far as scopes that end and downloads cause them. */
 static struct {
     const struct wn_device_table *table;
-    int n_scopes;                                  /* with anything to evaluate */
-    int n_steps[MAX_SCOPES], n_copies[MAX_SCOPES]; /* views are no steps */
+    struct wn_device_table counting;
+    int n_evaluations;                                       /* with anything to evaluate */
+    int n_steps[MAX_EVALUATIONS], n_copies[MAX_EVALUATIONS]; /* views are no steps */
+    int n_products;                                          /* with weights, of all evaluations */
     bool print;
-    char name[MAX_NAMES][32]; /* of the scope that ends now */
+    char name[MAX_NAMES][32]; /* of the evaluation that comes now */
     int n[MAX_NAMES], n_names;
 } counts;
 
-static void count_step(void *ctx, const char *name)
+static void count_step(void *ctx, const char *name, bool view)
 {
     (void)ctx;
+    if (view) return;
+    if (!strncmp(name, "Compiled", 8)) name = "Compiled";
     int i = 0;
     while (i < counts.n_names && strcmp(counts.name[i], name)) i++;
     if (i == MAX_NAMES) return;
@@ -263,72 +269,373 @@ static void count_step(void *ctx, const char *name)
     counts.n[i]++;
 }
 
-/* Another look at the same memory. */
-static bool is_view(const char *step)
+/* Elements moved and nothing else: by these steps where they are no views. */
+static bool is_copy(const char *step)
 {
-    static const char *const views[] = {"Reshape",    "Broadcast", "Transpose", "Slice",  "View",
-                                        "ExpandDims", "Squeeze",   "Unflatten", "Flatten"};
-    for (size_t i = 0; i < sizeof views / sizeof *views; i++)
-        if (!strncmp(step, views[i], strlen(views[i]))) return true;
+    static const char *const moves[] = {"Contiguous", "Copy", "Reshape", "Transpose", "Slice", "Broadcast"};
+    for (size_t i = 0; i < sizeof moves / sizeof *moves; i++)
+        if (!strcmp(step, moves[i])) return true;
     return false;
 }
 
-static enum wan_status counting_scope_end(struct wn_device *dev, struct wn_err *err)
+static void count(struct wn_device *dev)
 {
     counts.n_names = 0;
     memset(counts.n, 0, sizeof counts.n);
     wn_mlx_steps(dev, count_step, NULL);
-    if (counts.n_names && counts.n_scopes < MAX_SCOPES) {
-        int k = counts.n_scopes++;
-        for (int i = 0; i < counts.n_names; i++) {
-            if (is_view(counts.name[i])) continue;
-            counts.n_steps[k] += counts.n[i];
-            bool copy = !strcmp(counts.name[i], "Contiguous") || !strcmp(counts.name[i], "Copy");
-            counts.n_copies[k] += copy ? counts.n[i] : 0;
-            if (counts.print) printf("%d %s, ", counts.n[i], counts.name[i]);
-        }
-        if (counts.print) printf("%d in all\n", counts.n_steps[k]);
+    if (!counts.n_names || counts.n_evaluations == MAX_EVALUATIONS) return;
+    int k = counts.n_evaluations++;
+    counts.n_steps[k] = counts.n_copies[k] = 0;
+    for (int i = 0; i < counts.n_names; i++) {
+        counts.n_steps[k] += counts.n[i];
+        if (is_copy(counts.name[i])) counts.n_copies[k] += counts.n[i];
+        if (!strcmp(counts.name[i], "AddMM")) counts.n_products += counts.n[i];
+        if (counts.print) printf("%d %s, ", counts.n[i], counts.name[i]);
     }
+    if (counts.print) printf("%d in all\n", counts.n_steps[k]);
+}
+
+static enum wan_status counting_scope_end(struct wn_device *dev, struct wn_err *err)
+{
+    count(dev);
     return counts.table->scope_end(dev, err);
 }
 
-/* The transformer is evaluated once for each block, and docs/devices.md lists what a block does. */
-static void a_block_is_one_evaluation(void **state)
+static enum wan_status counting_download(struct wn_device *dev, const struct wn_buf *buf, size_t offset,
+                                         void *data, size_t bytes, struct wn_err *err)
 {
-    (void)state;
+    count(dev);
+    return counts.table->download(dev, buf, offset, data, bytes, err);
+}
+
+static void start_counting(struct wn_device *dev)
+{
+    counts.counting = *(counts.table = dev->table);
+    counts.counting.scope_end = counting_scope_end;
+    counts.counting.download = counting_download;
+    counts.n_evaluations = counts.n_products = 0;
+    counts.print = getenv("WAN_COUNTS") != NULL;
+    dev->table = &counts.counting;
+}
+
+static void stop_counting(struct wn_device *dev)
+{
+    dev->table = counts.table;
+}
+
+/* A form of the device, and what a block costs there. */
+struct cost {
+    const char *isa;
+    int n_steps, n_copies;
+};
+
+static struct wan_context *open_context(const char *isa)
+{
     struct wan_context *ctx;
+    if (wan_context_new(&ctx, wan_context_params(.device = "mlx", .isa = isa)))
+        fail_msg("%s", wan_error(ctx));
+    return ctx;
+}
+
+/* The golden's transformer in a form of the device; *v [n] receives the result. */
+static void run_dit(const char *isa, const char *precision, bool counted, float **v, int64_t *n)
+{
+    struct wan_context *ctx = open_context(isa);
     struct wan_tensors *in, *out;
-    assert_int_equal(wan_context_new(&ctx, wan_context_params(.device = "mlx", .isa = "cpu-as-gpu")), 0);
+    struct wan_array a;
     assert_int_equal(wan_tensors_read(ctx, &in, GOLDEN_DIR "/model/dit_main.safetensors"), 0);
     assert_int_equal(wan_tensors_new(ctx, &out), 0);
-    struct wn_device_table counting = *(counts.table = ctx->dev->table);
-    counting.scope_end = counting_scope_end;
-    ctx->dev->table = &counting;
-    counts.print = getenv("WAN_COUNTS") != NULL;
-    enum wan_status st =
-        wan_part_run(ctx, "dit", wan_part_params(.model = GOLDEN_DIR "/model/tiny-t2v", .precision = "bf16"),
-                     in, out, NULL);
-    ctx->dev->table = counts.table;
+    if (counted) start_counting(ctx->dev);
+    enum wan_status st = wan_part_run(
+        ctx, "dit", wan_part_params(.model = GOLDEN_DIR "/model/tiny-t2v", .precision = precision), in, out,
+        NULL);
+    if (counted) stop_counting(ctx->dev);
     assert_int_equal(st, 0);
-    /* one scope for each layer's text keys, and one for each block; what follows is downloaded */
-    enum { N_LAYERS = 3 };
-    assert_int_equal(counts.n_scopes, 2 * N_LAYERS);
-    for (int i = N_LAYERS + 1; i < 2 * N_LAYERS; i++) { /* the first also computes what comes before it */
-        assert_int_equal(counts.n_steps[i], 121);
-        assert_int_equal(counts.n_copies[i], 0);
-    }
+    assert_true(wan_tensors_find(out, "v", &a));
+    *n = (int64_t)(a.bytes / sizeof **v);
+    *v = malloc(a.bytes);
+    assert_non_null(*v);
+    memcpy(*v, a.data, a.bytes);
     wan_tensors_free(in);
     wan_tensors_free(out);
     wan_context_free(ctx);
 }
 
-int main(void)
+static bool can_compile(void)
 {
+    return !system("command -v g++ >/dev/null 2>&1");
+}
+
+/* The transformer is evaluated once for each block, and docs/devices.md lists what a block does. */
+static void a_block_is_one_evaluation(void **state)
+{
+    const struct cost *cost = *state;
+    float *v;
+    int64_t n;
+    if (!strcmp(cost->isa, "cpu-compiled") && !can_compile()) skip();
+    run_dit(cost->isa, "bf16", true, &v, &n);
+    free(v);
+    /* one for each layer's text keys, one for each block, and one for the head, which is downloaded */
+    enum { N_LAYERS = 3 };
+    assert_int_equal(counts.n_evaluations, 2 * N_LAYERS + 1);
+    for (int i = N_LAYERS + 1; i < 2 * N_LAYERS; i++) { /* the first also computes what comes before it */
+        assert_int_equal(counts.n_steps[i], cost->n_steps);
+        assert_int_equal(counts.n_copies[i], cost->n_copies);
+    }
+}
+
+/* Compiled steps give what the single ones do, but for the rounding of sums that are fused. */
+static void compiled_is_the_same(void **state)
+{
+    (void)state;
+    if (!can_compile()) skip();
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        const char *precision = bf16 ? "bf16" : "f32";
+        float *a, *b;
+        int64_t n, m;
+        run_dit("cpu-as-gpu", precision, false, &a, &n);
+        run_dit("cpu-compiled", precision, false, &b, &m);
+        assert_int_equal(n, m);
+        float most = 0, top = 0;
+        for (int64_t i = 0; i < n; i++) {
+            float d = fabsf(a[i] - b[i]);
+            if (!(d <= most)) most = d;
+            if (fabsf(a[i]) > top) top = fabsf(a[i]);
+        }
+        if (!(most <= (bf16 ? 1e-2f : 1e-5f) * top))
+            fail_msg("%s: %g of %g apart", precision, (double)most, (double)top);
+        free(a);
+        free(b);
+    }
+}
+
+/* Evaluations, steps and products of one denoising step. */
+struct step_cost {
+    int n_evaluations, n_steps, n_products;
+};
+
+static struct step_cost step_cost(struct wan_context *ctx, struct wan_session *s)
+{
+    struct step_cost c = {0};
+    start_counting(ctx->dev);
+    int64_t before = wn_mlx_n_evaluations(ctx->dev);
+    enum wan_status st = wan_session_step(s);
+    stop_counting(ctx->dev);
+    if (st) fail_msg("%s", wan_error(ctx));
+    c.n_evaluations = (int)(wn_mlx_n_evaluations(ctx->dev) - before);
+    c.n_products = counts.n_products;
+    for (int i = 0; i < counts.n_evaluations; i++) c.n_steps += counts.n_steps[i];
+    return c;
+}
+
+static void steps_of_a_run(double guidance, struct step_cost cost[3])
+{
+    const char *file = GOLDEN_DIR "/model/pipeline_unipc.safetensors";
+    struct wan_context *ctx = open_context("cpu-as-gpu");
+    struct wan_model *model;
+    struct wan_session *s;
+    assert_int_equal(wan_model_open(&model, ctx, GOLDEN_DIR "/model/tiny-t2v"), 0);
+    assert_int_equal(
+        wan_session_new(&s, model,
+                        wan_gen_params(.width = 48, .height = 32, .frames = 5, .steps = 3,
+                                       .guidance_low = guidance, .noise_file = file, .context_file = file)),
+        0);
+    for (int i = 0; i < 3; i++) cost[i] = step_cost(ctx, s);
+    wan_session_free(s);
+    wan_model_free(model);
+    wan_context_free(ctx);
+}
+
+/* Keys of the text are computed once for a prompt, both passes go as one, and no step does more than the one
+ * before. */
+static void a_run_repeats_nothing(void **state)
+{
+    (void)state;
+    enum { N_LAYERS = 3 };
+    struct step_cost guided[3], plain[3];
+    steps_of_a_run(5, guided);
+    steps_of_a_run(1, plain);
+    assert_int_equal(guided[0].n_evaluations, guided[1].n_evaluations + N_LAYERS);
+    assert_int_equal(guided[1].n_evaluations, N_LAYERS + 2); /* and each pass's result is downloaded */
+    assert_int_equal(plain[1].n_evaluations, N_LAYERS + 1);
+    assert_memory_equal(&guided[1], &guided[2], sizeof guided[1]);
+    assert_memory_equal(&plain[1], &plain[2], sizeof plain[1]);
+    assert_int_equal(guided[1].n_products, plain[1].n_products);
+    if (counts.print)
+        printf("a step: %d evaluations, %d steps of MLX; without guidance %d and %d\n",
+               guided[1].n_evaluations, guided[1].n_steps, plain[1].n_evaluations, plain[1].n_steps);
+}
+
+/* ---- memory ---- */
+
+#define SHAPES SOURCE_DIR "/models/shapes-t2v"
+
+static struct wan_model *open_model(struct wan_context *ctx, const char *path)
+{
+    struct wan_model *model;
+    if (wan_model_open(&model, ctx, path)) fail_msg("%s", wan_error(ctx));
+    return model;
+}
+
+enum { TEXT, STEP, DECODE, N_STAGES };
+
+/* The peak of each stage of a run on a device, real or dry. */
+static void stage_peaks(struct wan_model *model, struct wn_device *dev, const struct wan_gen_params *params,
+                        size_t peak[N_STAGES])
+{
+    struct wn_err err = {0};
+    struct wan_session *s;
+    struct wan_context ctx = {.dev = dev, .params = model->ctx->params};
+    struct wan_model twin = {.ctx = &ctx, .checkpoint = model->checkpoint, .defaults = model->defaults};
+    wn_parts_init(&twin.parts, &twin.checkpoint, dev);
+    if (wn_session_new(&s, &twin, params, (struct wn_job_strips){1, 1})) fail_msg("%s", ctx.err.text);
+    for (int i = 0; i < N_STAGES && !err.code; i++) {
+        wn_device_reset_peak(dev);
+        if (i == TEXT) wn_job_encode_text(s->job, &err);
+        if (i == STEP) wn_job_step(s->job, &err);
+        if (i == DECODE) wn_job_decode(s->job, NULL, NULL, &err);
+        peak[i] = wn_device_memory(dev).peak;
+    }
+    if (err.code) fail_msg("%s", err.text);
+    wan_session_free(s);
+    wn_parts_release(&twin.parts);
+}
+
+/* What a dry device counts is within 15 % of what MLX takes, stage by stage. */
+static void a_plan_is_right(void **state)
+{
+    (void)state;
+    static const char *const name[] = {"text", "step", "decode"};
+    static const int sizes[][2] = {{32, 32}, {64, 64}, {96, 64}};
+    struct wan_context *ctx = open_context("cpu-as-gpu");
+    struct wan_model *model = open_model(ctx, SHAPES);
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        size_t planned[N_STAGES], taken[N_STAGES];
+        struct wn_err err = {0};
+        struct wn_device *dry;
+        struct wn_device_params dp = {.name = "mlx", .isa = "cpu-as-gpu", .dry = true};
+        struct wan_gen_params p = *wan_gen_params(.prompt = "a red circle", .seed = 1, .width = sizes[k][0],
+                                                  .height = sizes[k][1], .frames = 5, .steps = 2);
+        if (wn_device_open(&dry, &dp, &err)) fail_msg("%s", err.text);
+        stage_peaks(model, dry, &p, planned);
+        wn_device_close(dry);
+        stage_peaks(model, ctx->dev, &p, taken);
+        for (int i = 0; i < N_STAGES; i++) {
+            double ratio = (double)planned[i] / (double)taken[i];
+            if (getenv("WAN_COUNTS"))
+                printf("%dx%d, %s: planned %.2f MB, taken %.2f MB\n", sizes[k][0], sizes[k][1], name[i],
+                       (double)planned[i] * 1e-6, (double)taken[i] * 1e-6);
+            if (!(ratio > 0.85 && ratio < 1.15))
+                fail_msg("%dx%d, %s: planned %zu, taken %zu", sizes[k][0], sizes[k][1], name[i], planned[i],
+                         taken[i]);
+        }
+    }
+    wan_model_free(model);
+    wan_context_free(ctx);
+}
+
+/* Of MLX alone, without the library's own memory. */
+static struct wn_memory arrays_of(struct wan_context *ctx)
+{
+    struct wn_memory m = {0};
+    wn_mlx_memory(ctx->dev, &m);
+    return m;
+}
+
+/* What was copied of the text encoder is gone before the transformer is used, and of the first expert before
+ * the second. */
+static void parts_take_turns(void **state)
+{
+    (void)state;
+    struct wan_context *ctx = open_context("cpu");
+    struct wan_model *model = open_model(ctx, GOLDEN_DIR "/model/tiny-t2v-a14b");
+    const struct wn_parts *parts = &model->parts;
+    struct wan_session *s;
+    assert_int_equal(wan_session_new(&s, model,
+                                     wan_gen_params(.prompt = "a red circle", .seed = 1, .width = 32,
+                                                    .height = 32, .frames = 1, .steps = 4)),
+                     0);
+    struct wn_memory before = arrays_of(ctx), after;
+    wn_device_reset_peak(ctx->dev);
+    assert_int_equal(wan_session_encode_text(s), 0);
+    after = arrays_of(ctx);
+    size_t t5 = wn_weights_n_bytes(parts->weights[WN_PART_T5]);
+    assert_true(after.peak > before.used + t5 / 2);
+    assert_true(after.used < before.used + t5 / 8);
+    before = after;
+    for (int i = 0; i < 4; i++) assert_int_equal(wan_session_step(s), 0);
+    assert_non_null(parts->dit[WN_PART_DIT_HIGH]);
+    assert_non_null(parts->dit[WN_PART_DIT_LOW]);
+    size_t dit = wn_weights_n_bytes(parts->weights[WN_PART_DIT_LOW]);
+    after = arrays_of(ctx);
+    assert_true(after.used > before.used + dit * 3 / 4);
+    assert_true(after.used < before.used + dit * 3 / 2);
+    wan_session_free(s);
+    wan_model_free(model);
+    wan_context_free(ctx);
+}
+
+static enum wan_status open_session(struct wan_model *model, int frames)
+{
+    struct wan_session *s;
+    enum wan_status st = wan_session_new(&s, model,
+                                         wan_gen_params(.prompt = "a red circle", .seed = 1, .width = 64,
+                                                        .height = 64, .frames = frames, .steps = 2));
+    wan_session_free(s);
+    return st;
+}
+
+/* More than a limit allows is refused before anything is computed, with what would fit. */
+static void what_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    enum { LIMIT = 64 << 20, FRAMES = 1601 };
+    struct wan_context *ctx;
+    int frames = 0;
+    assert_int_equal(
+        wan_context_new(&ctx, wan_context_params(.device = "mlx", .isa = "cpu", .max_memory = LIMIT)), 0);
+    assert_int_equal(wn_device_memory(ctx->dev).limit, LIMIT);
+    struct wan_model *model = open_model(ctx, SHAPES);
+    int64_t evaluations = wn_mlx_n_evaluations(ctx->dev);
+    assert_int_equal(open_session(model, FRAMES), WAN_ENOMEM);
+    assert_int_equal(wn_mlx_n_evaluations(ctx->dev), evaluations);
+    const char *text = wan_error(ctx), *fit = strstr(text, "64x64 with ");
+    if (!strstr(text, "--max-memory 64.0 MiB: this run needs at least ") || !fit ||
+        sscanf(fit, "64x64 with %d frames would fit", &frames) != 1)
+        fail_msg("'%s'", text);
+    assert_in_range(frames, 5, FRAMES - 4);
+    assert_int_equal(open_session(model, frames / 2),
+                     WAN_OK); /* what else the process holds changes a little */
+    wan_model_free(model);
+    wan_context_free(ctx);
+    assert_int_equal(
+        wan_context_new(&ctx, wan_context_params(.device = "mlx", .isa = "cpu", .max_memory = 1 << 20)), 0);
+    model = open_model(ctx, SHAPES);
+    assert_int_equal(open_session(model, 5), WAN_ENOMEM);
+    if (!strstr(wan_error(ctx), "no size of video would fit")) fail_msg("'%s'", wan_error(ctx));
+    wan_model_free(model);
+    wan_context_free(ctx);
+}
+
+int main(int argc, char **argv)
+{
+    static struct cost eager = {"cpu-as-gpu", 123, 2}, compiled = {"cpu-compiled", 104, 2};
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(selftest_names_what_fails), cmocka_unit_test(any_thread_may_use_it),
-        cmocka_unit_test(devices_leave_no_threads),  cmocka_unit_test(what_was_not_written_is_not_read),
-        cmocka_unit_test(a_view_is_written_alone),   cmocka_unit_test(long_chains_are_computed),
-        cmocka_unit_test(long_work_is_stopped),      cmocka_unit_test(a_block_is_one_evaluation),
+        cmocka_unit_test(selftest_names_what_fails),
+        cmocka_unit_test(any_thread_may_use_it),
+        cmocka_unit_test(devices_leave_no_threads),
+        cmocka_unit_test(what_was_not_written_is_not_read),
+        cmocka_unit_test(a_view_is_written_alone),
+        cmocka_unit_test(long_chains_are_computed),
+        cmocka_unit_test(long_work_is_stopped),
+        {"a block is one evaluation", a_block_is_one_evaluation, NULL, NULL, &eager},
+        {"a block is one evaluation, compiled", a_block_is_one_evaluation, NULL, NULL, &compiled},
+        cmocka_unit_test(compiled_is_the_same),
+        cmocka_unit_test(a_run_repeats_nothing),
+        cmocka_unit_test(a_plan_is_right),
+        cmocka_unit_test(parts_take_turns),
+        cmocka_unit_test(what_does_not_fit_is_refused),
     };
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -358,8 +358,8 @@ static void compare(const struct ck_case *c, struct wn_tensor shape, const void 
 static void check_values(const struct ck_case *c, const char *isa, struct wn_tensor shape, const void *out)
 {
     struct ck_env env = {.n = wn_n_elems(shape), .run_ref = run_ref};
-    env.bf16_sums = !strcmp(isa, "gpu") || !strcmp(isa, "cpu-as-gpu");
-    env.sums = strcmp(isa, "cpu-as-gpu") ? 1 : 8;
+    env.bf16_sums = !strcmp(isa, "gpu") || !strcmp(isa, "cpu-as-gpu", "cpu-compiled");
+    env.sums = strcmp(isa, "cpu-as-gpu", "cpu-compiled") ? 1 : 8;
     env.parts = !strcmp(opt.device, "cpu") && (!strcmp(isa, "amx") || !strcmp(isa, "neonbf16"));
     if (c->exact) {
         struct wn_tensor want_shape;
@@ -609,8 +609,8 @@ static bool parse(int argc, char **argv)
 
 static bool known_isa(const char *isa)
 {
-    static const char *const known[] = {"portable", "avx2",     "avx512", "avx512bf16", "amx",
-                                        "neon",     "neonbf16", "cpu",    "gpu",        "cpu-as-gpu"};
+    static const char *const known[] = {"portable", "avx2", "avx512", "avx512bf16", "amx",         "neon",
+                                        "neonbf16", "cpu",  "gpu",    "cpu-as-gpu", "cpu-compiled"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(isa, known[i])) return true;
     return false;

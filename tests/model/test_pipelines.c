@@ -2,10 +2,14 @@
  * written by tools/oracle/pipeline22.py): two experts, a first image beside the latents (I2V) and in their
  * place (TI2V). Every device and instruction-set level: float32 within 1e-4 of the official float32 run after
  * each step, bf16 no further from it than 1.2 times the official bf16 run, frames as bytes. And what the
- * pipelines hand to the VAE (tests/golden/media/prepared.txt, tools/oracle/prepared.py). */
+ * pipelines hand to the VAE (tests/golden/media/prepared.txt, tools/oracle/prepared.py).
+ *
+ *     test_pipelines [PATTERN]      PATTERN such as 'mlx cpu,*'; none: all
+ */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -264,6 +268,13 @@ static void f32_matches(void **state)
     end(&f);
 }
 
+/* MLX's own products of BF16 round their sums to it once more on the CPU, which costs up to twice the error in
+ * a frame; the official run's sums are float32. */
+static bool sums_in_bf16(const struct place *at)
+{
+    return at->isa && !strcmp(at->isa, "cpu-as-gpu");
+}
+
 static void bf16_matches(void **state)
 {
     const struct run *r = *state;
@@ -281,7 +292,8 @@ static void bf16_matches(void **state)
     const struct wn_weight *psnr = wn_weights_find(f.golden, "psnr_bf16");
     struct frames got = decode(&f);
     for (int i = 0; psnr && i < got.n; i++) {
-        double least = fmin(at(psnr, (size_t)i) - 3, 60); /* frame 0 of TI2V is the image: exact there */
+        /* frame 0 of TI2V is the image: exact there */
+        double least = fmin(at(psnr, (size_t)i) - (sums_in_bf16(r->at) ? 6 : 3), 60);
         if (!(got.psnr[i] >= least))
             fail_msg("%s, frame %d: %.1f dB in bf16, the official bf16 run has %.1f", r->golden, i,
                      got.psnr[i], at(psnr, (size_t)i));
@@ -551,13 +563,17 @@ static void add_others(struct place *pl)
     add(pl, "prepared images", "", images_are_prepared, pl);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     int n_isa, n = 0;
     const char *const *isa = wn_cpu_isa_list(&n_isa);
     places[n++] = (struct place){.device = "ref"};
     for (int i = 0; i < n_isa && n < MAX_PLACES; i++)
         places[n++] = (struct place){.device = "cpu", .isa = isa[i]};
+    if (wn_device_built("mlx") && n + 2 <= MAX_PLACES) {
+        places[n++] = (struct place){.device = "mlx", .isa = "cpu"};
+        places[n++] = (struct place){.device = "mlx", .isa = "cpu-as-gpu"};
+    }
     for (int i = 0; i < n; i++) {
         struct wan_context_params p = {
             .size = sizeof p, .device = places[i].device, .isa = places[i].isa, .threads = 2};
@@ -567,7 +583,8 @@ int main(void)
         }
         add_place(&places[i]);
     }
-    add_others(&places[n - 1]);
+    add_others(&places[n_isa]);
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     int failed = _cmocka_run_group_tests("pipelines", tests, n_tests, NULL, NULL);
     for (int i = 0; i < n; i++) wan_context_free(places[i].ctx);
     for (size_t i = 0; i < n_tests; i++) free((void *)tests[i].name);

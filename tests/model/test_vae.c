@@ -20,11 +20,13 @@ static void ok(const struct wn_err *err)
     if (err->code) fail_msg("%s", err->text);
 }
 
+static struct wn_device_params where = {.name = "cpu", .n_threads = 2};
+
 static struct wn_device *open_device(void)
 {
     struct wn_err err = {0};
     struct wn_device *dev;
-    wn_device_open(&dev, &(struct wn_device_params){.name = "cpu", .n_threads = 2}, &err);
+    wn_device_open(&dev, &where, &err);
     ok(&err);
     return dev;
 }
@@ -220,19 +222,25 @@ static void history(const char *path, bool encode, int64_t per_position)
     ok(&err);
     wn_vae_new(&vae, dev, w, &err);
     ok(&err);
-    size_t before = wn_mem_used(), held[CALLS], want = (size_t)(per_position * LH * LW) * sizeof(float);
+    size_t before = wn_device_memory(dev).used, held[CALLS],
+           want = (size_t)(per_position * LH * LW) * sizeof(float);
     wn_vae_stream_new(&s, vae, &err);
     ok(&err);
     for (int i = 0; i < CALLS; i++) {
         assert_int_equal(run(dev, s, vae, encode, i), 0);
-        held[i] = wn_mem_used() - before;
+        wn_vae_rest(vae); /* histories alone */
+        held[i] = wn_device_memory(dev).used - before;
     }
-    /* A block may be an eighth and 256 bytes larger than asked for, and has a header. */
-    assert_true(held[1] >= want && held[1] <= want + want / 8 + WN_VAE_MAX_SLOTS * 512);
-    assert_int_equal(held[CALLS - 1], held[CALLS - 2]);
+    assert_true(held[1] >= want);
+    if (dev->table->memory) { /* arrays of MLX may hold 16 KiB of a larger one that they are a part of */
+        for (int i = 1; i < CALLS; i++) assert_true(held[i] <= 2 * want);
+    } else { /* a block may be an eighth and 256 bytes larger than asked for, and has a header */
+        assert_true(held[1] <= want + want / 8 + WN_VAE_MAX_SLOTS * 512);
+        assert_int_equal(held[CALLS - 1], held[CALLS - 2]);
+    }
     wn_vae_stream_free(s);
     dev->table->trim(dev);
-    assert_int_equal(wn_mem_used(), before);
+    assert_int_equal(wn_device_memory(dev).used, before);
     wn_vae_free(vae);
     wn_weights_close(w);
     wn_device_close(dev);
@@ -299,5 +307,15 @@ int main(void)
         {"VAE 2.2, history", history_does_not_grow, NULL, NULL, &tiny22},
         {"VAE 2.2, memory that fails", memory_fails, NULL, NULL, &tiny22},
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest on_mlx[] = {
+        {"VAE 2.1 on mlx, official size", official_size, NULL, NULL, &size21},
+        {"VAE 2.2 on mlx, official size", official_size, NULL, NULL, &size22},
+        {"VAE 2.1 on mlx, statistics", statistics, NULL, NULL, &size21},
+        {"VAE 2.2 on mlx, statistics", statistics, NULL, NULL, &size22},
+        {"VAE 2.2 on mlx, history", history_does_not_grow, NULL, NULL, &tiny22},
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (!wn_device_built("mlx")) return failed;
+    where = (struct wn_device_params){.name = "mlx", .isa = "cpu"};
+    return failed + cmocka_run_group_tests(on_mlx, NULL, NULL);
 }

@@ -2,8 +2,11 @@
  * grid, against the official module: float32 within 1e-5, float32-grade within 1e-4, bf16 within 1.2 times
  * the official error. Weights and inputs are made here (gen.h) as tools/oracle/dit_width.py makes them.
  *
- *     test_width [NAME [ISA [PRECISION]]]      NAME 1.3b, 5b or 14b; none: all, the two larger ones at the
- *                                              best level only
+ *     test_width [NAME [PLACE [PRECISION]]]
+ *
+ * NAME 1.3b, 5b, 14b or all; PLACE a level of the device cpu, or mlx:cpu or mlx:cpu-as-gpu. None: all, the
+ * two larger ones at the best level of the device cpu only. MLX's own BLAS takes minutes for each; with
+ * OpenBLAS in its place (Debian's libopenblas0-pthread) it is seconds: see docs/devices.md.
  */
 #include <fcntl.h>
 #include <math.h>
@@ -250,7 +253,7 @@ static void compare(const struct width *w, const char *where, enum wn_precision 
     double value = bf16 ? sqrt(d2 / o2) : worst / top;
     double limit = bf16 ? 1.2 : precision == WN_PREC_F32 ? 1e-5 : 1e-4;
     bool good = value <= limit;
-    printf("%-4s %-12s %-4s %s %.3g (limit %g)%s\n", w->name, where, precision_name[precision],
+    printf("%-4s %-14s %-4s %s %.3g (limit %g)%s\n", w->name, where, precision_name[precision],
            bf16 ? "error over the official one's" : "max error", value, limit, good ? "" : "  FAILED");
     n_passed += good;
     n_failed += !good;
@@ -282,7 +285,27 @@ static void run(const struct width *w, struct wn_device *dev, const char *where,
     free(rows);
 }
 
-static void test_width(const struct width *w, const char *isa_wanted, const char *precision_wanted,
+/* In each precision, or the one wanted. */
+static void run_at(const struct width *w, const char *device, const char *isa, const char *where,
+                   const char *precision_wanted, const struct wn_dit_config *config,
+                   const struct wn_weights *weights, const struct wn_weights *golden)
+{
+    struct wn_err err = {0};
+    struct wn_device *dev;
+    struct wn_dit *dit;
+    wn_device_open(&dev, &(struct wn_device_params){.name = device, .isa = isa}, &err);
+    need(&err);
+    wn_dit_new(&dit, dev, weights, config, &err);
+    need(&err);
+    for (int p = WN_PREC_F32; p <= WN_PREC_BF16; p++)
+        if (precision_wanted ? !strcmp(precision_name[p], precision_wanted)
+                             : p != WN_PREC_F32X || !strcmp(isa, "amx")) /* elsewhere f32x is f32 */
+            run(w, dev, where, (enum wn_precision)p, dit, golden);
+    wn_dit_free(dit);
+    wn_device_close(dev);
+}
+
+static void test_width(const struct width *w, const char *wanted, const char *precision_wanted,
                        bool best_only)
 {
     char path[64], golden_path[512];
@@ -309,21 +332,11 @@ static void test_width(const struct width *w, const char *isa_wanted, const char
                                    .eps = 1e-6f};
     int n_isa;
     const char *const *isa = wn_cpu_isa_list(&n_isa);
-    for (int i = 0; i < n_isa; i++) {
-        if (isa_wanted ? strcmp(isa[i], isa_wanted) != 0 : best_only && i + 1 < n_isa) continue;
-        struct wn_device *dev;
-        struct wn_dit *dit;
-        wn_device_open(&dev, &(struct wn_device_params){.name = "cpu", .isa = isa[i]}, &err);
-        need(&err);
-        wn_dit_new(&dit, dev, weights, &config, &err);
-        need(&err);
-        for (int p = WN_PREC_F32; p <= WN_PREC_BF16; p++)
-            if (precision_wanted ? !strcmp(precision_name[p], precision_wanted)
-                                 : p != WN_PREC_F32X || !strcmp(isa[i], "amx")) /* elsewhere f32x is f32 */
-                run(w, dev, isa[i], (enum wn_precision)p, dit, golden);
-        wn_dit_free(dit);
-        wn_device_close(dev);
-    }
+    for (int i = 0; i < n_isa; i++)
+        if (wanted ? !strcmp(isa[i], wanted) : !best_only || i + 1 == n_isa)
+            run_at(w, "cpu", isa[i], isa[i], precision_wanted, &config, weights, golden);
+    if (wanted && !strncmp(wanted, "mlx:", 4))
+        run_at(w, "mlx", wanted + 4, wanted, precision_wanted, &config, weights, golden);
     wn_weights_close(weights);
     wn_weights_close(golden);
 }
@@ -331,7 +344,7 @@ static void test_width(const struct width *w, const char *isa_wanted, const char
 int main(int argc, char **argv)
 {
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
-        if (argc < 2 || !strcmp(argv[1], widths[i].name))
+        if (argc < 2 || !strcmp(argv[1], "all") || !strcmp(argv[1], widths[i].name))
             test_width(&widths[i], argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL, i > 0);
     printf("%d passed, %d failed\n", n_passed, n_failed);
     return n_failed || !n_passed;
