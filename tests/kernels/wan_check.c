@@ -358,8 +358,9 @@ static void compare(const struct ck_case *c, struct wn_tensor shape, const void 
 static void check_values(const struct ck_case *c, const char *isa, struct wn_tensor shape, const void *out)
 {
     struct ck_env env = {.n = wn_n_elems(shape), .run_ref = run_ref};
-    env.bf16_sums = !strcmp(isa, "gpu") || !strcmp(isa, "cpu-as-gpu", "cpu-compiled");
-    env.sums = strcmp(isa, "cpu-as-gpu", "cpu-compiled") ? 1 : 8;
+    bool mlx = !strcmp(opt.device, "mlx"), gpu = !strcmp(isa, "gpu");
+    env.bf16_sums = mlx && strcmp(isa, "cpu");
+    env.sums = mlx && !gpu && env.bf16_sums ? 8 : 1;
     env.parts = !strcmp(opt.device, "cpu") && (!strcmp(isa, "amx") || !strcmp(isa, "neonbf16"));
     if (c->exact) {
         struct wn_tensor want_shape;

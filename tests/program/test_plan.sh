@@ -66,4 +66,13 @@ size=$(sed -n 's/.*frames); \([0-9x]*\) with .*/\1/p' err)
 run 0 generate -m "$shapes" --prompt x --size "$size" --frames 17 --plan --max-memory 20MiB
 fails 1 'no size of video would fit' generate -m "$shapes" --prompt x --frames 5 --plan --max-memory 1MiB
 fails 1 'is not known' generate -m "$shapes" --prompt x --device ref --max-memory 1GiB -o x.png
+
+# the device mlx, in builds that have it: what cannot fit is refused (test_mlx looks at the numbers)
+if "$wan" eval noise --seed 1 --shape 4 -o m.safetensors --device mlx 2>/dev/null; then
+    for command in --plan '-o refused.mp4'; do
+        # shellcheck disable=SC2086
+        fails 1 '--max-memory 2.0 MiB: this run needs at least' generate -m "$shapes" --prompt x --size 64x64 --frames 9 \
+            --device mlx --max-memory 2MiB $command
+    done
+fi
 finish

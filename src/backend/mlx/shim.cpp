@@ -3,7 +3,6 @@
 
 #include <mlx/mlx.h>
 #include <mlx/primitives.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cmath>
@@ -28,6 +27,7 @@
 extern "C" {
 #include "base/half.h"
 #include "base/mem.h"
+#include "base/pages.h"
 #include "tensor/convert.h"
 }
 
@@ -982,8 +982,7 @@ static size_t most_memory(bool gpu)
             if (auto i = info.find(key); i != info.end()) return std::get<size_t>(i->second);
         return 0;
     }
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    return pages > 0 && page > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page) : 0;
+    return wn_machine_memory();
 }
 
 // For all of this process. Above the limit MLX hands out no further step before others have ended; wired are
