@@ -72,6 +72,10 @@ static const char *choices(const struct opt *o)
         {"solver", "unipc dpm++ euler"},
         {"rng", "torch-cpu torch-cuda"},
         {"expert", "high low"},
+        {"to", "mlx mlx-video"},
+        {"type", "bf16 f16 f32"},
+        {"quantize", "4 8"},
+        {"group-size", "32 64 128"},
         {"model-type", "t2v i2v ti2v t2v-a14b i2v-a14b"},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)

@@ -37,7 +37,8 @@ static bool wants_json(int argc, char **argv)
 int main(int argc, char **argv)
 {
     if (argc < 2)
-        return ui_fail(EXIT_USAGE, "give a command: generate, inspect, eval or bench; see wan --help");
+        return ui_fail(EXIT_USAGE,
+                       "give a command: generate, inspect, convert, eval or bench; see wan --help");
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) return print_help();
     if (!strcmp(argv[1], "--version")) {
         printf("wan %s\n", wan_version());

@@ -38,11 +38,12 @@ struct command {
     int (*run)(int argc, char **argv);
     const char *usage, *help;
 };
-enum { N_COMMANDS = 4 };
+enum { N_COMMANDS = 5 };
 extern const struct command commands[N_COMMANDS];
 
 int cmd_generate(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 

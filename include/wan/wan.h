@@ -185,9 +185,9 @@ struct wan_option {
 WAN_API const struct wan_option *wan_gen_options(size_t *n);
 
 struct wan_progress {
-    const char *stage;   /* "text", "image", "denoise", "decode" */
-    int step, n_steps;   /* done, and in all: denoising steps, latent frames, or layers */
-    double seconds;      /* since the session began */
+    const char *stage;   /* "text", "image", "denoise", "decode"; of a conversion the part: "transformer" */
+    int step, n_steps;   /* done, and in all: denoising steps, latent frames, layers, or tensors */
+    double seconds;      /* since the session or the conversion began */
     double seconds_left; /* of this stage, estimated; negative: unknown */
     size_t memory;       /* bytes held by the library and its device */
 };
@@ -288,6 +288,26 @@ WAN_API int wan_output_exists(const char *path, int frames);
 /* All of it: text, every step, the file. `path` NULL: only the latents file is written. */
 WAN_API enum wan_status wan_generate(struct wan_model *model, const struct wan_gen_params *params,
                                      const char *path);
+
+/* ---- conversion ---- */
+
+struct wan_convert_params {
+    size_t size;
+    const char *to; /* the layout: "mlx" (wan_model_mlx.safetensors, …), "mlx-video" (model.safetensors, …) */
+    const char *type; /* of transformer and text encoder: "bf16", "f16", "f32"; NULL: as they are stored */
+    int bits;         /* 4 or 8: quantise the matrices of the transformer's blocks; 0: do not */
+    int group_size;   /* of quantisation: 32, 64 or 128; 0: 64 */
+    void (*progress)(void *user, const struct wan_progress *p); /* may be NULL */
+    void *user;
+};
+#define wan_convert_params(...) \
+    (&(const struct wan_convert_params){.size = sizeof(struct wan_convert_params), __VA_ARGS__})
+
+/* Write the checkpoint at `path` (a folder, or a file of one part) in another layout: the parts that are
+ * there, the tokenizer and config.json. `folder` must be new, or empty; it appears when all is written. About
+ * 16 MB of memory are used, whatever the size of the model. */
+WAN_API enum wan_status wan_convert(struct wan_context *ctx, const char *path, const char *folder,
+                                    const struct wan_convert_params *params);
 
 #ifdef __cplusplus
 }

@@ -98,8 +98,12 @@ enum wan_status wn_device_open(struct wn_device **dev, const struct wn_device_pa
     if (params->dry && strcmp(name, "cpu") && strcmp(name, "mlx"))
         return wn_fail(err, WAN_EUNSUPPORTED, "a run on device '%s' cannot be planned", name);
     if (!strcmp(name, "auto")) return open_auto(dev, params, err);
-    for (int i = 0; i < N_BUILT; i++)
-        if (!strcmp(name, built[i].name)) return built[i].open(dev, params, err);
+    for (int i = 0; i < N_BUILT; i++) {
+        if (strcmp(name, built[i].name)) continue;
+        enum wan_status st = built[i].open(dev, params, err);
+        if (!st) (*dev)->dry = params->dry;
+        return st;
+    }
     if (strcmp(name, "cuda") && strcmp(name, "mlx"))
         return wn_fail(err, WAN_EINVAL, "unknown device '%s'; there are: auto, ref, cpu, cuda, mlx", name);
     return wn_fail(err, WAN_EUNSUPPORTED, "device '%s' is not in this build; it has: ref, cpu%s", name,
@@ -156,6 +160,28 @@ enum wan_status wn_buf_map(struct wn_buf **out, struct wn_device *dev, size_t by
     return st;
 }
 
+enum wan_status wn_buf_later(struct wn_buf **out, struct wn_device *dev, size_t bytes, struct wn_err *err)
+{
+    enum wan_status st = buf_make(out, dev, bytes, err);
+    if (!st) (*out)->mapped = (*out)->later = (*out)->empty = true;
+    return st;
+}
+
+enum wan_status wn_buf_fill(struct wn_buf *buf, const void *data, struct wn_err *err)
+{
+    enum wan_status st = buf->dev->table->buf_map(buf->dev, buf, data, err);
+    if (!st) buf->empty = false;
+    return st;
+}
+
+void wn_buf_empty(struct wn_buf *buf)
+{
+    if (buf->empty) return;
+    buf->dev->table->buf_free(buf->dev, buf);
+    buf->handle = buf->host = NULL;
+    buf->empty = true;
+}
+
 void wn_buf_retain(struct wn_buf *buf)
 {
     buf->n_refs++;
@@ -164,6 +190,6 @@ void wn_buf_retain(struct wn_buf *buf)
 void wn_buf_release(struct wn_buf *buf)
 {
     if (--buf->n_refs > 0) return;
-    buf->dev->table->buf_free(buf->dev, buf);
+    if (!buf->empty) buf->dev->table->buf_free(buf->dev, buf);
     wn_free(buf);
 }

@@ -25,6 +25,8 @@ struct wn_buf {
     void *handle; /* the device's */
     void *host;   /* the address, when the device's memory is host memory; else NULL */
     int n_refs;
+    bool later;                  /* of wn_buf_later: no pages of a file */
+    bool empty;                  /* and not filled: the device knows nothing of it */
     bool mapped;                 /* memory of a file or of the caller: read-only, not freed with the buffer */
     struct wn_buf *next, **link; /* in a scope's list; link NULL: in none */
 };
@@ -88,6 +90,7 @@ struct wn_device {
     struct wn_pool *pool; /* NULL where the device needs none */
     struct wn_log log;
     bool trace;                  /* log each operation, waited for */
+    bool dry;                    /* nothing is computed: see wn_device_params */
     int (*cancelled)(void *ctx); /* asked at least once a second while an operation runs; NULL: never */
     void *cancel_ctx;
 };
@@ -135,5 +138,10 @@ void wn_buf_release(struct wn_buf *buf);
 enum wan_status wn_buf_new(struct wn_buf **buf, struct wn_device *dev, size_t bytes, struct wn_err *err);
 enum wan_status wn_buf_map(struct wn_buf **buf, struct wn_device *dev, size_t bytes, const void *data,
                            struct wn_err *err);
+/* A buffer for memory that is not there yet. wn_buf_fill maps it, wn_buf_empty forgets it, any number of
+ * times; an empty one is only good for wn_buf_release. */
+enum wan_status wn_buf_later(struct wn_buf **buf, struct wn_device *dev, size_t bytes, struct wn_err *err);
+enum wan_status wn_buf_fill(struct wn_buf *buf, const void *data, struct wn_err *err);
+void wn_buf_empty(struct wn_buf *buf);
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -216,4 +217,97 @@ void wn_new_file_abort(struct wn_new_file *nf)
     wn_free(nf->tmp);
     wn_free(nf->path);
     *nf = (struct wn_new_file){0};
+}
+
+/* ---- folders ---- */
+
+uint64_t wn_disk_free(const char *folder)
+{
+    struct statvfs v;
+    return statvfs(folder, &v) ? UINT64_MAX : (uint64_t)v.f_bavail * v.f_frsize;
+}
+
+enum wan_status wn_folder_make(const char *path, struct wn_err *err)
+{
+    if (!mkdir(path, 0777) || errno == EEXIST) return WAN_OK;
+    return wn_fail(err, WAN_EIO, "%s: cannot make this folder: %s", path, strerror(errno));
+}
+
+/* Has a folder anything in it? What is no folder counts as something. */
+static enum wan_status check_empty(const char *path, struct wn_err *err)
+{
+    char **names;
+    size_t n;
+    const enum wn_file_kind kind = wn_file_kind(path);
+    if (kind == WN_FILE_NONE) return WAN_OK;
+    if (kind != WN_FILE_DIR) return wn_fail(err, WAN_EIO, "%s is there already, and no folder", path);
+    enum wan_status st = wn_dir_list(path, &names, &n, err);
+    if (st) return st;
+    wn_names_free(names, n);
+    return n ? wn_fail(err, WAN_EIO, "%s is there already; name a new folder", path) : WAN_OK;
+}
+
+enum wan_status wn_new_folder_open(struct wn_new_folder *nf, const char *path, struct wn_err *err)
+{
+    *nf = (struct wn_new_folder){0};
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    nf->path = wn_strndup(path, n);
+    nf->tmp = nf->path ? wn_tmp_name(nf->path) : NULL;
+    enum wan_status st = nf->tmp ? check_empty(nf->path, err) : wn_fail_nomem(err, "a path", n);
+    if (!st && mkdir(nf->tmp, 0777))
+        st = wn_fail(err, WAN_EIO, "%s: cannot write: %s", path, strerror(errno));
+    if (!st) return WAN_OK;
+    wn_free(nf->tmp);
+    nf->tmp = NULL; /* nothing to remove */
+    wn_new_folder_abort(nf);
+    return st;
+}
+
+/* The folder's entries are on the disk. */
+static int sync_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    int bad = fsync(fd);
+    close(fd);
+    return bad;
+}
+
+enum wan_status wn_new_folder_commit(struct wn_new_folder *nf, struct wn_err *err)
+{
+    enum wan_status st = WAN_OK;
+    if (sync_folder(nf->tmp) || rename(nf->tmp, nf->path))
+        st = wn_fail(err, WAN_EIO, "%s: cannot write: %s", nf->path, strerror(errno));
+    else {
+        wn_free(nf->tmp);
+        nf->tmp = NULL;
+    }
+    wn_new_folder_abort(nf);
+    return st;
+}
+
+/* A folder of ours and what is in it. Links are not followed. */
+static void remove_all(const char *path)
+{
+    struct wn_err unused = {0};
+    char **names = NULL;
+    size_t n = 0;
+    if (!wn_dir_list(path, &names, &n, &unused)) {
+        for (size_t i = 0; i < n; i++) {
+            char *inside = wn_path_join(path, names[i]);
+            if (inside && unlink(inside)) remove_all(inside);
+            wn_free(inside);
+        }
+        wn_names_free(names, n);
+    }
+    rmdir(path);
+}
+
+void wn_new_folder_abort(struct wn_new_folder *nf)
+{
+    if (nf->tmp) remove_all(nf->tmp);
+    wn_free(nf->tmp);
+    wn_free(nf->path);
+    *nf = (struct wn_new_folder){0};
 }

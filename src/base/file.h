@@ -55,4 +55,18 @@ void wn_new_file_abort(struct wn_new_file *nf); /* fine after commit and on a ze
  */
 char *wn_tmp_name(const char *path);
 
+/* Bytes that may still be written in a folder; UINT64_MAX: the system does not tell. */
+uint64_t wn_disk_free(const char *folder);
+
+/* A folder being written beside its final place ("NAME.part-PID"), which must not be there yet (an empty
+ * folder may): commit renames it there, abort removes it with all that is in it. */
+struct wn_new_folder {
+    char *path, *tmp;
+};
+enum wan_status wn_new_folder_open(struct wn_new_folder *nf, const char *path, struct wn_err *err);
+enum wan_status wn_new_folder_commit(struct wn_new_folder *nf, struct wn_err *err);
+void wn_new_folder_abort(struct wn_new_folder *nf); /* fine after commit and on a zeroed struct */
+/* A folder in it; there already is fine. */
+enum wan_status wn_folder_make(const char *path, struct wn_err *err);
+
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "io/dialect.h"
 
 static const char high_folder[] = "high_noise_model", low_folder[] = "low_noise_model";
 static const char index_ext[] = ".safetensors.index.json";
@@ -132,6 +133,7 @@ static enum wn_part part_of_name(const char *name)
 {
     if (ends_with(name, index_ext)) return WN_PART_DIT;
     if (!is_weight_file(name) || mentions(name, "lora")) return WN_PART_COUNT;
+    if (mentions(name, "vae_encoder")) return WN_PART_COUNT; /* half of a VAE, whose whole file has it too */
     if (mentions(name, "vae")) return WN_PART_VAE;
     if (mentions(name, "clip")) return WN_PART_CLIP;
     if (mentions(name, "umt5") || mentions(name, "t5_") || mentions(name, "t5-")) return WN_PART_T5;
@@ -191,7 +193,12 @@ static bool take_several(const struct scan *s, struct wn_checkpoint_part *p, con
     return (p->path = wn_strdup(s->folder)) ? true : nomem(s);
 }
 
-/* Two files in one folder that are called high and low are the two experts. */
+static bool find_config(const struct scan *s, enum wn_part part)
+{
+    return !has_name(s, "config.json") || set_path(s, &s->ck->part[part].config_path, "config.json");
+}
+
+/* Two files in one folder that are called high and low are the two experts, and its config.json is theirs. */
 static bool take_experts(const struct scan *s, const char *first, const char *second, bool *taken)
 {
     size_t n = 0;
@@ -200,7 +207,17 @@ static bool take_experts(const struct scan *s, const char *first, const char *se
     *taken = n == 2 && !is_shard(first) && (in_order || (mentions(first, "low") && mentions(second, "high")));
     if (!*taken) return true;
     return set_path(s, &s->ck->part[WN_PART_DIT_HIGH].path, in_order ? first : second) &&
-           set_path(s, &s->ck->part[WN_PART_DIT_LOW].path, in_order ? second : first);
+           set_path(s, &s->ck->part[WN_PART_DIT_LOW].path, in_order ? second : first) &&
+           find_config(s, WN_PART_DIT_HIGH) && find_config(s, WN_PART_DIT_LOW);
+}
+
+/* Is the file that an index is named after there? Then that is all, whatever the index says: it came along
+ * from the files it was made of. */
+static bool is_whole(const struct scan *s, const char *index)
+{
+    char name[256];
+    snprintf(name, sizeof name, "%.*s", (int)(strlen(index) - strlen(".index.json")), index);
+    return has_name(s, name);
 }
 
 static bool find_dit(const struct scan *s, enum wn_part part)
@@ -213,6 +230,7 @@ static bool find_dit(const struct scan *s, enum wn_part part)
     for (size_t i = 0; i < s->n; i++) {
         if (part_of_name(s->name[i]) != WN_PART_DIT) continue;
         if (ends_with(s->name[i], index_ext)) {
+            if (is_whole(s, s->name[i])) continue;
             if (index && strcmp(s->name[i], official_index) &&
                 !problem(s, "more than one index", index, s->name[i]))
                 return false;
@@ -230,11 +248,6 @@ static bool find_dit(const struct scan *s, enum wn_part part)
         return experts || take_several(s, p, first, second);
     }
     return !first || set_path(s, &p->path, first);
-}
-
-static bool find_config(const struct scan *s, enum wn_part part)
-{
-    return !has_name(s, "config.json") || set_path(s, &s->ck->part[part].config_path, "config.json");
 }
 
 /* ---- tokenizer ---- */
@@ -326,7 +339,15 @@ static enum wan_status open_part(const struct wn_checkpoint_part *p, struct wn_w
     enum wan_status st =
         p->n_files ? wn_weights_open_files(w, p->path, (const char *const *)p->file, p->n_files, err)
                    : wn_weights_open(w, p->path, err);
-    if (!st) strip_prefix(*w);
+    if (!st) st = wn_dialect_names(*w, err);
+    if (!st) {
+        strip_prefix(*w);
+        st = wn_dialect_layout(*w, err);
+    }
+    if (st) {
+        wn_weights_close(*w);
+        *w = NULL;
+    }
     return st;
 }
 

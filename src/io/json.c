@@ -85,6 +85,17 @@ enum wan_status wn_json_read(json_t **root, const char *path, size_t max, size_t
     return st;
 }
 
+enum wan_status wn_json_text(const json_t *root, char **text, struct wn_err *err)
+{
+    json_free_t give;
+    json_get_alloc_funcs(NULL, &give);
+    out_of_memory = false;
+    char *made = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(7));
+    *text = made && !out_of_memory ? wn_strdup(made) : NULL; /* a number may have come out wrong */
+    if (made) give(made);
+    return *text ? WAN_OK : wn_fail_nomem(err, "JSON", 0);
+}
+
 static const char *type_name(json_type type)
 {
     switch (type) {

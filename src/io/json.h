@@ -25,6 +25,9 @@ enum wan_status wn_json_parse(json_t **root, const char *text, size_t n, size_t 
 /* The same from a file of at most `max` bytes. */
 enum wan_status wn_json_read(json_t **root, const char *path, size_t max, size_t flags, struct wn_err *err);
 
+/* `root` as text, indented, reals to the precision of a float. Free with wn_free. */
+enum wan_status wn_json_text(const json_t *root, char **text, struct wn_err *err);
+
 /* *out = object[key], borrowed, which must be there and of that type; else WAN_EFORMAT naming `path` and key.
  */
 enum wan_status wn_json_get(const json_t *object, const char *key, json_type type, const json_t **out,

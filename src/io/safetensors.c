@@ -216,13 +216,15 @@ static int build_header(struct wn_str *s, const struct wn_weight *const *order, 
     return bad;
 }
 
-static enum wan_status check_tensor(const char *path, const struct wn_weight *t, struct wn_err *err)
+static enum wan_status check_tensor(const char *path, const struct wn_weight *t, bool made,
+                                    struct wn_err *err)
 {
     size_t bytes;
     if (!wn_is_utf8(t->name) || !strcmp(t->name, "__metadata__"))
         return wn_fail(err, WAN_EINVAL, "%s: '%s' cannot be the name of a tensor", path, t->name);
     if (!wn_dtype_size(t->type) || t->n_dims < 0 || t->n_dims > WN_MAX_DIMS ||
-        !wn_shape_bytes(t->type, t->n_dims, t->dim, &bytes) || bytes != t->bytes || (bytes && !t->data))
+        !wn_shape_bytes(t->type, t->n_dims, t->dim, &bytes) || bytes != t->bytes ||
+        (bytes && !made && !t->data))
         return wn_fail(err, WAN_EINVAL, "%s: tensor '%s': shape, type and bytes do not agree", path, t->name);
     return WAN_OK;
 }
@@ -243,12 +245,12 @@ static int by_width(const void *a, const void *b)
 
 static enum wan_status check_input(const char *path, const struct wn_weight **order,
                                    const struct wn_weight *tensors, size_t n, const char *const *metadata,
-                                   struct wn_err *err)
+                                   bool made, struct wn_err *err)
 {
     enum wan_status st;
     for (size_t i = 0; i < n; i++) {
         order[i] = &tensors[i];
-        if ((st = check_tensor(path, &tensors[i], err))) return st;
+        if ((st = check_tensor(path, &tensors[i], made, err))) return st;
     }
     if (n) qsort(order, n, sizeof *order, by_name);
     for (size_t i = 1; i < n; i++)
@@ -266,37 +268,108 @@ static enum wan_status check_input(const char *path, const struct wn_weight **or
     return WAN_OK;
 }
 
+/* A file being written: `order` points into tensors. */
+struct writer {
+    const char *path;
+    const struct wn_weight *tensors, **order;
+    size_t n;
+    const struct wn_row_source *source; /* NULL: the tensors have their data */
+    struct wn_err *err;
+};
+
 /* Short writes show in ferror, which the commit looks at. */
-static void write_all(FILE *f, const struct wn_str *header, const struct wn_weight *const *order, size_t n)
+static void write_header(const struct wn_str *header, FILE *f)
 {
     uint8_t prefix[PREFIX];
     for (int i = 0; i < PREFIX; i++) prefix[i] = (uint8_t)((uint64_t)header->n >> 8 * i);
     fwrite(prefix, 1, PREFIX, f);
     fwrite(header->data, 1, header->n, f);
-    for (size_t i = 0; i < n && !ferror(f); i++)
-        if (order[i]->bytes) fwrite(order[i]->data, 1, order[i]->bytes, f);
 }
 
-static enum wan_status write_file(const char *path, const struct wn_str *header,
-                                  const struct wn_weight *const *order, size_t n, struct wn_err *err)
+static int64_t rows_in_panel(const struct wn_weight *t)
+{
+    const int64_t rows = wn_weight_n_rows(t);
+    const size_t row_bytes = rows ? t->bytes / (size_t)rows : 0;
+    if (!row_bytes) return rows;
+    return row_bytes < WN_PANEL_BYTES ? (int64_t)(WN_PANEL_BYTES / row_bytes) : 1;
+}
+
+static enum wan_status write_rows(const struct writer *w, const struct wn_weight *t, void *panel, FILE *f)
+{
+    const int64_t rows = wn_weight_n_rows(t), each = rows_in_panel(t);
+    const size_t row_bytes = rows ? t->bytes / (size_t)rows : 0;
+    enum wan_status st = WAN_OK;
+    for (int64_t r = 0; r < rows && t->bytes && !st && !ferror(f); r += each) {
+        const int64_t n = rows - r < each ? rows - r : each;
+        st = w->source->rows(w->source->ctx, (size_t)(t - w->tensors), r, n, panel, w->err);
+        if (!st) fwrite(panel, row_bytes, (size_t)n, f);
+    }
+    return st;
+}
+
+static size_t panel_bytes(const struct writer *w)
+{
+    size_t most = WN_PANEL_BYTES;
+    for (size_t i = 0; i < w->n; i++) {
+        const int64_t rows = wn_weight_n_rows(&w->tensors[i]);
+        const size_t row_bytes = rows ? w->tensors[i].bytes / (size_t)rows : 0;
+        if (row_bytes > most) most = row_bytes;
+    }
+    return most;
+}
+
+static enum wan_status write_tensors(const struct writer *w, FILE *f)
+{
+    enum wan_status st = WAN_OK;
+    void *panel = w->source ? wn_alloc(panel_bytes(w)) : NULL;
+    if (w->source && !panel) return wn_fail_nomem(w->err, w->path, panel_bytes(w));
+    for (size_t i = 0; i < w->n && !st && !ferror(f); i++) {
+        const struct wn_weight *t = w->order[i];
+        if (w->source)
+            st = write_rows(w, t, panel, f);
+        else if (t->bytes)
+            fwrite(t->data, 1, t->bytes, f);
+    }
+    wn_free(panel);
+    return st;
+}
+
+static enum wan_status write_file(const struct writer *w, const struct wn_str *header)
 {
     struct wn_new_file nf;
-    enum wan_status st = wn_new_file_open(&nf, path, err);
+    enum wan_status st = wn_new_file_open(&nf, w->path, w->err);
     if (st) return st;
-    write_all(nf.f, header, order, n);
-    return wn_new_file_commit(&nf, err);
+    write_header(header, nf.f);
+    if (!(st = write_tensors(w, nf.f))) return wn_new_file_commit(&nf, w->err);
+    wn_new_file_abort(&nf);
+    return st;
+}
+
+static enum wan_status write_safetensors(struct writer *w, const char *const *metadata)
+{
+    if (!(w->order = wn_alloc_n(w->n, sizeof *w->order)))
+        return wn_fail_nomem(w->err, w->path, w->n * sizeof *w->order);
+    struct wn_str header = {.max = MAX_HEADER};
+    enum wan_status st =
+        check_input(w->path, w->order, w->tensors, w->n, metadata, w->source != NULL, w->err);
+    if (!st && build_header(&header, w->order, w->n, metadata)) st = wn_fail_nomem(w->err, w->path, header.n);
+    if (!st) st = write_file(w, &header);
+    wn_str_release(&header);
+    wn_free(w->order);
+    return st;
 }
 
 enum wan_status wn_safetensors_write(const char *path, const struct wn_weight *tensors, size_t n,
                                      const char *const *metadata, struct wn_err *err)
 {
-    const struct wn_weight **order = wn_alloc_n(n, sizeof *order);
-    if (!order) return wn_fail_nomem(err, path, n * sizeof *order);
-    struct wn_str header = {.max = MAX_HEADER};
-    enum wan_status st = check_input(path, order, tensors, n, metadata, err);
-    if (!st && build_header(&header, order, n, metadata)) st = wn_fail_nomem(err, path, header.n);
-    if (!st) st = write_file(path, &header, order, n, err);
-    wn_str_release(&header);
-    wn_free(order);
-    return st;
+    struct writer w = {.path = path, .tensors = tensors, .n = n, .err = err};
+    return write_safetensors(&w, metadata);
+}
+
+enum wan_status wn_safetensors_stream(const char *path, const struct wn_weight *tensors, size_t n,
+                                      const char *const *metadata, const struct wn_row_source *source,
+                                      struct wn_err *err)
+{
+    struct writer w = {.path = path, .tensors = tensors, .n = n, .source = source, .err = err};
+    return write_safetensors(&w, metadata);
 }

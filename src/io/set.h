@@ -32,6 +32,8 @@ char *wn_set_name(struct wn_weights *w, const char *name, size_t n, struct wn_er
 /* `p` (from wn_alloc) is freed with the set, and at once when this fails. */
 enum wan_status wn_set_own(struct wn_weights *w, void *p, struct wn_err *err);
 enum wan_status wn_set_add(struct wn_weights *w, const struct wn_weight *t, struct wn_err *err);
+/* Tensors in name order; two of one name are WAN_EFORMAT. */
+enum wan_status wn_set_sort(struct wn_weights *w, struct wn_err *err);
 /* Keeps the first value of a key. */
 enum wan_status wn_set_metadata(struct wn_weights *w, const char *key, const char *value, struct wn_err *err);
 

@@ -9,6 +9,7 @@
 #include "base/digest.h"
 #include "base/mem.h"
 #include "io/json.h"
+#include "io/packed.h"
 #include "io/set.h"
 
 enum { MAX_INDEX = 64 << 20, MAX_FILES = 4096 };
@@ -96,7 +97,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-static enum wan_status sort_names(struct wn_weights *w, struct wn_err *err)
+enum wan_status wn_set_sort(struct wn_weights *w, struct wn_err *err)
 {
     if (w->n) qsort(w->item, w->n, sizeof *w->item, by_name);
     for (size_t i = 1; i < w->n; i++)
@@ -158,7 +159,7 @@ static enum wan_status load_shards(struct wn_weights *w, const char *index, cons
         st = load_file(w, path, err);
         wn_free(path);
     }
-    return st ? st : sort_names(w, err);
+    return st ? st : wn_set_sort(w, err);
 }
 
 static enum wan_status check_places(const struct wn_weights *w, const char *path, json_t *weight_map,
@@ -226,7 +227,7 @@ static enum wan_status load_folder(struct wn_weights *w, const char *path, struc
     if (!st && !found) {
         st = load_matching(w, path, names, n, ".safetensors", &found, err);
         if (!st && !found) st = wn_fail(err, WAN_EFORMAT, "%s: no .safetensors file in this folder", path);
-        if (!st) st = sort_names(w, err);
+        if (!st) st = wn_set_sort(w, err);
     }
     wn_names_free(names, n);
     return st;
@@ -260,7 +261,7 @@ static enum wan_status load_any_file(struct wn_weights *w, const char *path, str
     const struct wn_map *m = &w->map[0];
     if (kind_of(m) != KIND_JSON) {
         st = load_map(w, m, err);
-        return st ? st : sort_names(w, err);
+        return st ? st : wn_set_sort(w, err);
     }
     wn_map_close(&w->map[0]);
     w->n_maps = 0;
@@ -282,7 +283,7 @@ enum wan_status wn_set_open_map(struct wn_weights **out, const struct wn_map *ma
     struct wn_weights *w = new_set(map->path, err);
     if (!w) return WAN_ENOMEM;
     enum wan_status st = load_map(w, map, err);
-    return finish(out, w, st ? st : sort_names(w, err));
+    return finish(out, w, st ? st : wn_set_sort(w, err));
 }
 
 enum wan_status wn_weights_open_files(struct wn_weights **out, const char *path, const char *const *files,
@@ -293,7 +294,7 @@ enum wan_status wn_weights_open_files(struct wn_weights **out, const char *path,
     if (!w) return WAN_ENOMEM;
     enum wan_status st = WAN_OK;
     for (size_t i = 0; i < n && !st; i++) st = load_file(w, files[i], err);
-    if (!st) st = sort_names(w, err);
+    if (!st) st = wn_set_sort(w, err);
     return finish(out, w, st);
 }
 
@@ -368,7 +369,14 @@ int64_t wn_weights_n_elems(const struct wn_weights *w)
 size_t wn_weights_n_bytes(const struct wn_weights *w)
 {
     size_t n = 0;
-    for (size_t i = 0; i < w->n; i++) n += w->item[i].bytes;
+    for (size_t i = 0; i < w->n; i++) n += wn_weight_stored_bytes(&w->item[i]);
+    return n;
+}
+
+size_t wn_weights_n_packed(const struct wn_weights *w)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < w->n; i++) n += w->item[i].packed ? w->item[i].bytes : 0;
     return n;
 }
 
@@ -377,37 +385,61 @@ void wn_weights_release_pages(const struct wn_weights *w)
     for (size_t i = 0; i < w->n_maps; i++) wn_map_release_pages(&w->map[i], 0, w->map[i].size);
 }
 
-enum { WINDOW = 64, N_WINDOWS = 3 };
+enum { WINDOW = 64, N_WINDOWS = 3, MAX_PIECES = 3 };
 
-/* Where a tensor is looked at: begin, middle, end. */
-static const char *window_of(const struct wn_weight *t, int i)
+/* Stored bytes that a tensor is made from. */
+struct piece {
+    const char *data;
+    size_t bytes;
+};
+
+static int pieces_of(const struct wn_weight *t, struct piece p[MAX_PIECES])
 {
-    return (const char *)t->data + (t->bytes - WINDOW) / (N_WINDOWS - 1) * (size_t)i;
+    const struct wn_packed *q = t->packed;
+    p[0] = q ? (struct piece){q->data, q->bytes} : (struct piece){t->data, t->bytes};
+    if (!q || !q->group_bytes) return 1;
+    p[1] = (struct piece){q->scales, q->group_bytes};
+    p[2] = (struct piece){q->biases, q->group_bytes};
+    return 3;
+}
+
+/* Where they are looked at: begin, middle, end. */
+static const char *window_of(struct piece p, int i)
+{
+    return p.data + (p.bytes - WINDOW) / (N_WINDOWS - 1) * (size_t)i;
 }
 
 /* Let the system fetch all windows at once instead of one after the other as they are touched. */
 static void fetch_windows(const struct wn_weights *w)
 {
+    struct piece p[MAX_PIECES];
     for (size_t i = 0; i < w->n; i++)
-        for (int k = 0; k < N_WINDOWS && w->item[i].bytes > N_WINDOWS * WINDOW; k++) {
-            uintptr_t at = (uintptr_t)window_of(&w->item[i], k), page = at & ~(uintptr_t)4095;
-            posix_madvise((void *)page, at - page + WINDOW, POSIX_MADV_WILLNEED);
-        }
+        for (int j = 0, n = pieces_of(&w->item[i], p); j < n; j++)
+            for (int k = 0; k < N_WINDOWS && p[j].bytes > N_WINDOWS * WINDOW; k++) {
+                uintptr_t at = (uintptr_t)window_of(p[j], k), page = at & ~(uintptr_t)4095;
+                posix_madvise((void *)page, at - page + WINDOW, POSIX_MADV_WILLNEED);
+            }
+}
+
+static void add_piece(struct wn_digest *d, struct piece p)
+{
+    if (p.bytes <= N_WINDOWS * WINDOW)
+        wn_digest_add(d, p.data, p.bytes);
+    else
+        for (int k = 0; k < N_WINDOWS; k++) wn_digest_add(d, window_of(p, k), WINDOW);
 }
 
 uint64_t wn_weights_fingerprint(const struct wn_weights *w)
 {
     struct wn_digest d = {0};
+    struct piece p[MAX_PIECES];
     fetch_windows(w);
     for (size_t i = 0; i < w->n; i++) {
         const struct wn_weight *t = &w->item[i];
         wn_digest_add_text(&d, t->name);
         wn_digest_add_text(&d, wn_dtype_name(t->type));
         wn_digest_add(&d, t->dim, (size_t)t->n_dims * sizeof *t->dim);
-        if (t->bytes <= N_WINDOWS * WINDOW)
-            wn_digest_add(&d, t->data, t->bytes);
-        else
-            for (int k = 0; k < N_WINDOWS; k++) wn_digest_add(&d, window_of(t, k), WINDOW);
+        for (int j = 0, n = pieces_of(t, p); j < n; j++) add_piece(&d, p[j]);
     }
     return d.value;
 }

@@ -15,7 +15,7 @@ struct part_report {
     const char *path;
     size_t n_tensors, bytes;
     int64_t n_params;
-    char types[96]; /* "BF16", or "F32 120, BF16 705" by tensors */
+    char types[96]; /* "BF16", "F32 120, BF16 705" by tensors, "BF16, 300 in 4-bit groups" */
 };
 
 struct report {
@@ -32,11 +32,16 @@ static void describe_types(const struct wn_weights *w, char text[96])
     int kinds = 0;
     for (size_t i = 0; i < wn_weights_count(w); i++) kinds += count[wn_weights_at(w, i)->type]++ == 0;
     text[0] = 0;
-    for (int t = 0; t < WN_DTYPE_COUNT && n < 80; t++)
+    for (int t = 0; t < WN_DTYPE_COUNT && n < 60; t++)
         if (count[t])
             n += (size_t)(kinds == 1 ? snprintf(text + n, 96 - n, "%s", wn_dtype_name((enum wn_dtype)t))
                                      : snprintf(text + n, 96 - n, "%s%s %zu", n ? ", " : "",
                                                 wn_dtype_name((enum wn_dtype)t), count[t]));
+    size_t groups[9] = {0}; /* by bits */
+    for (size_t i = 0; i < wn_weights_count(w); i++) groups[wn_weight_bits(wn_weights_at(w, i))]++;
+    for (int bits = 1; bits <= 8 && n < 70; bits++)
+        if (groups[bits])
+            n += (size_t)snprintf(text + n, 96 - n, ", %zu in %d-bit groups", groups[bits], bits);
 }
 
 static bool is_dit(enum wn_part part)

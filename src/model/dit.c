@@ -312,7 +312,7 @@ enum wan_status wn_dit_text_new(struct wn_dit_text **out, struct wn_exec *ex, co
                                 int n_seq, const float *const *context, const int64_t *n)
 {
     *out = NULL;
-    if (!wn_ok(ex) || !check_rows(ex, m, n_seq, n)) return ex->err.code;
+    if (!wn_ok(ex) || !check_rows(ex, m, n_seq, n) || wn_loader_wake(&m->ld, &ex->err)) return ex->err.code;
     struct wn_dit_text *t = text_alloc(ex, m, n_seq, n);
     if (!t) return ex->err.code;
     struct wn_scope scope;
@@ -327,7 +327,7 @@ enum wan_status wn_dit_text_from_rows(struct wn_dit_text **out, struct wn_exec *
                                       const float *rows, int64_t n)
 {
     *out = NULL;
-    if (!wn_ok(ex) || !check_rows(ex, m, 1, &n)) return ex->err.code;
+    if (!wn_ok(ex) || !check_rows(ex, m, 1, &n) || wn_loader_wake(&m->ld, &ex->err)) return ex->err.code;
     struct wn_dit_text *t = text_alloc(ex, m, 1, &n);
     if (!t) return ex->err.code;
     struct wn_scope scope;
@@ -642,7 +642,8 @@ enum wan_status wn_dit_forward(struct wn_exec *ex, const struct wn_dit *m, const
                                const struct wn_dit_sequence *seq, int n_seq, float *const *v)
 {
     struct pass p = {.m = m, .grid = grid, .text = text, .T = grid->F * grid->H * grid->W};
-    if (!wn_ok(ex) || !check_input(ex, &p, seq, n_seq)) return ex->err.code;
+    if (!wn_ok(ex) || !check_input(ex, &p, seq, n_seq) || wn_loader_wake(&m->ld, &ex->err))
+        return ex->err.code;
     bool shared = same_input(seq, n_seq);
     p.n_seq = shared ? 1 : n_seq;
     for (int s = 0; s <= n_seq; s++) p.q_seg[s] = s * p.T;
@@ -675,6 +676,7 @@ struct wn_tensor wn_dit_block_forward(struct wn_exec *ex, const struct wn_dit *m
 {
     struct pass p = {.m = m, .grid = grid, .text = text, .n_seq = 1, .T = x.dim[0], .e0 = e0};
     p.q_seg[1] = p.T;
+    if (!wn_ok(ex) || wn_loader_wake(&m->ld, &ex->err)) return x;
     return block_forward(ex, &p, block, x, 1);
 }
 

@@ -12,6 +12,7 @@ struct wn_dit; /* the weights, mapped; immutable and shareable */
 enum wan_status wn_dit_new(struct wn_dit **dit, struct wn_device *dev, const struct wn_weights *weights,
                            const struct wn_dit_config *config, struct wn_err *err);
 void wn_dit_free(struct wn_dit *dit); /* NULL is fine */
+void wn_dit_rest(struct wn_dit *dit); /* not needed for a while: what the device made of the weights may go */
 /* Memory holds the weights of this many blocks from one forward to the next (without a call: of all): those of
  * the others are given back once used, so that they do not push these out. */
 void wn_dit_set_resident(struct wn_dit *dit, int n_blocks);

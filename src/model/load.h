@@ -13,6 +13,8 @@ struct wn_loader {
     struct wn_err *err; /* first failure; later calls do nothing */
     struct wn_tensor *item;
     size_t n, cap;
+    struct wn_made *made; /* tensors that are packed in the file: their memory is made when they are needed */
+    size_t n_made, cap_made;
 };
 
 /* A weight product's matrix and bias. */
@@ -32,7 +34,14 @@ bool wn_load_has(const struct wn_loader *ld, const char *fmt, ...) WN_PRINTF(2, 
 /* The tensor's record in the file (NULL and a failure when it is absent). */
 const struct wn_weight *wn_load_find(struct wn_loader *ld, const char *fmt, ...) WN_PRINTF(2, 3);
 
-void wn_loader_rest(struct wn_loader *ld); /* not needed for a while: what the device made of them may go */
+/* All elements of a record as float32. */
+enum wan_status wn_load_floats(const struct wn_weight *w, float *out, struct wn_err *err);
+
+/* To be called before the tensors are used: those that are packed in the file (wn_weight.packed) get memory
+ * of their own. Nothing to do where none is, or all are. */
+enum wan_status wn_loader_wake(const struct wn_loader *ld, struct wn_err *err);
+/* Not needed for a while: that memory goes, and what the device made of the tensors. */
+void wn_loader_rest(const struct wn_loader *ld);
 void wn_loader_release(struct wn_loader *ld); /* gives every tensor back */
 
 #define WN_DIMS(...)                                                             \

@@ -131,12 +131,11 @@ static struct wn_tensor relative_bias(struct wn_exec *ex, const struct wn_t5 *m,
     struct wn_tensor none = {0}, shape = wn_shape_of(WN_F32, m->n_heads, 2 * R - 1);
     size_t n_table = (size_t)N_BUCKETS * (size_t)m->n_heads;
     float *table = wn_alloc_n(n_table, sizeof *table), *bias = wn_alloc(wn_n_bytes(shape));
-    if (table && bias) {
-        wn_to_f32(l->position_bias->data, l->position_bias->type, table, (int64_t)n_table);
+    if (table && bias && !wn_load_floats(l->position_bias, table, &ex->err)) {
         for (int h = 0; h < m->n_heads; h++)
             for (int64_t r = 1 - R; r < R; r++)
                 bias[h * (2 * R - 1) + r + R - 1] = table[bucket(r) * m->n_heads + h];
-    } else
+    } else if (wn_ok(ex))
         wn_fail_nomem(&ex->err, "the position bias", wn_n_bytes(shape));
     struct wn_tensor t = wn_ok(ex) ? wn_upload(ex, shape, bias) : none;
     wn_free(table);
@@ -186,6 +185,7 @@ static void encode(struct wn_exec *ex, const struct wn_t5 *m, const struct wn_t5
     struct wn_scope outer;
     for (size_t t = 0; t < n; t++)
         if (!wn_ok(ex) || !check_ids(ex, m, text[t].ids, text[t].n)) return;
+    if (wn_loader_wake(&m->ld, &ex->err)) return;
     wn_scope_begin(ex, &outer);
     for (size_t t = 0; t < n; t++) {
         struct wn_tensor index = wn_upload(ex, wn_shape_of(WN_I32, text[t].n), text[t].ids);

@@ -22,6 +22,8 @@ struct wn_vae_stream {
 
 enum wan_status wn_vae_stream_new(struct wn_vae_stream **out, const struct wn_vae *vae, struct wn_err *err)
 {
+    *out = NULL;
+    if (wn_loader_wake(&vae->ld, err)) return err->code;
     *out = wn_zalloc(sizeof **out);
     if (!*out) return wn_fail_nomem(err, "a VAE stream", sizeof **out);
     (*out)->vae = vae;

@@ -102,7 +102,7 @@ void wn_unmap(struct wn_tensor t)
 
 void wn_advise(struct wn_exec *ex, struct wn_tensor t, bool soon)
 {
-    if (wn_ok(ex) && wn_has(t) && t.buf->mapped && ex->dev->table->advise)
+    if (wn_ok(ex) && wn_has(t) && t.buf->mapped && !t.buf->later && ex->dev->table->advise)
         ex->dev->table->advise(ex->dev, t.buf, t.offset, wn_n_bytes(t), soon);
 }
 

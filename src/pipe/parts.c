@@ -36,10 +36,22 @@ enum wan_status wn_parts_choose(const struct wn_parts *p, const char *expert, en
     return WAN_OK;
 }
 
+/* Quantised matrices are used as what they stand for, which takes memory that the file does not tell of. */
+static void say_unpacked(const struct wn_parts *p, enum wn_part part)
+{
+    const struct wn_weights *w = p->weights[part];
+    bool quantised = false;
+    for (size_t i = 0; i < wn_weights_count(w); i++) quantised |= wn_weight_bits(wn_weights_at(w, i)) != 0;
+    if (quantised)
+        wn_logf(&p->dev->log, WN_LOG_NOTICE, "the %s is quantised; unpacked it takes %.2f GB of memory",
+                wn_part_name(part), (double)wn_weights_n_packed(w) * 1e-9);
+}
+
 enum wan_status wn_parts_weights(struct wn_parts *p, enum wn_part part, struct wn_err *err)
 {
     if (p->weights[part]) return WAN_OK;
-    return wn_checkpoint_weights(p->checkpoint, part, &p->weights[part], err);
+    if (!wn_checkpoint_weights(p->checkpoint, part, &p->weights[part], err)) say_unpacked(p, part);
+    return err->code;
 }
 
 enum wan_status wn_parts_tokenizer(struct wn_parts *p, struct wn_err *err)

@@ -15,6 +15,7 @@
 LOADER(uint16_t)
 LOADER(int16_t)
 LOADER(int32_t)
+LOADER(uint32_t)
 LOADER(int64_t)
 LOADER(double)
 
@@ -43,6 +44,9 @@ void wn_to_f32(const void *src, enum wn_dtype type, float *dst, int64_t n)
         break;
     case WN_I32:
         for (int64_t i = 0; i < n; i++) dst[i] = (float)load_int32_t(src, i);
+        break;
+    case WN_U32:
+        for (int64_t i = 0; i < n; i++) dst[i] = (float)load_uint32_t(src, i);
         break;
     case WN_I16:
         for (int64_t i = 0; i < n; i++) dst[i] = (float)load_int16_t(src, i);

@@ -11,7 +11,7 @@ static const struct {
 } dtypes[WN_DTYPE_COUNT] = {
     [WN_NONE] = {"none", 0, false}, [WN_F32] = {"F32", 4, true},         [WN_BF16] = {"BF16", 2, true},
     [WN_F16] = {"F16", 2, true},    [WN_F8_E4M3] = {"F8_E4M3", 1, true}, [WN_F8_E5M2] = {"F8_E5M2", 1, true},
-    [WN_F64] = {"F64", 8, true},    [WN_I64] = {"I64", 8, false},        [WN_I32] = {"I32", 4, false},
+    [WN_F64] = {"F64", 8, true},    [WN_I64] = {"I64", 8, false},        [WN_I32] = {"I32", 4, false}, [WN_U32] = {"U32", 4, false},
     [WN_I16] = {"I16", 2, false},   [WN_I8] = {"I8", 1, false},          [WN_U8] = {"U8", 1, false},
     [WN_BOOL] = {"BOOL", 1, false},
 };

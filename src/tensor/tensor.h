@@ -17,6 +17,7 @@ enum wn_dtype {
     WN_F64,
     WN_I64,
     WN_I32,
+    WN_U32,
     WN_I16,
     WN_I8,
     WN_U8,

@@ -6,7 +6,7 @@ run 0 --version
 shows 'wan 0.'
 run 0 --help
 commands=$(sed -n 's/^  wan \([a-z]*\) .*/\1/p' out)
-for c in generate inspect eval bench; do shows "wan $c "; done
+for c in generate inspect convert eval bench; do shows "wan $c "; done
 for c in $commands; do
     run 0 $c --help
     shows --threads
