@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "lib/session.h"
 #include "media/remark.h"
+#include "text/utf.h"
 
 /* A line of fields, "wan 0.1.0; model NAME; weights DIGEST; steps 50; …; negative TEXT": the names are those
  * of the options, and a negative prompt, which may hold anything, is the last. Files go by name alone:
@@ -27,7 +28,8 @@ static bool is_file(const char *option)
 /* Options of which nothing is told here: they stand elsewhere or do not change the video. */
 static bool is_left_out(const struct wan_gen_params *p, const char *option)
 {
-    static const char *const out[] = {"prompt", "negative", "save-latents", "resume-from", "strict"};
+    static const char *const out[] = {"prompt", "negative", "save-latents", "resume-from",
+                                      "strict", "cache",    "from-latents"};
     for (size_t i = 0; i < sizeof out / sizeof *out; i++)
         if (!strcmp(option, out[i])) return true;
     return p->noise_file && (!strcmp(option, "seed") || !strcmp(option, "rng"));
@@ -86,26 +88,44 @@ static void digest_inputs(const struct wan_session *s, char hex[17])
     wn_digest_hex(&d, hex);
 }
 
-char *wn_session_describe(struct wan_session *s, struct wn_err *err)
+/* A run of the decoder alone: what the latents' own file says follows. */
+static int describe_decoding(const struct wan_session *s, struct wn_str *t)
 {
     const struct wan_gen_params *p = &s->p;
-    struct wn_str t = {0};
+    int bad = wn_str_addf(t, "wan %s; decoded from %s; size %dx%d; frames %d; vae %s; device %s",
+                          wan_version(), wn_path_base(p->from_latents_file), p->width, p->height, p->frames,
+                          p->vae_precision, s->model->ctx->dev->table->name);
+    return bad | (s->origin ? wn_str_addf(t, "; latents of %s", s->origin) : 0);
+}
+
+static int describe_run(struct wan_session *s, struct wn_str *t, struct wn_err *err)
+{
+    const struct wan_gen_params *p = &s->p;
     char weights[17], inputs[17];
     size_t n;
     const struct wan_option *o = wan_gen_options(&n);
-    if (digest_weights(s, weights, err)) return NULL;
+    if (digest_weights(s, weights, err)) return -1;
     digest_inputs(s, inputs);
     int bad =
-        wn_str_addf(&t, "wan %s; model %s; weights %s", wan_version(), s->model->checkpoint.name, weights);
-    for (size_t i = 0; i < n && !bad; i++) bad = add_option(&t, p, &o[i]);
-    if (!bad && *inputs) bad = wn_str_addf(&t, "; inputs %s", inputs);
-    if (!bad) bad = wn_str_addf(&t, "; device %s", s->model->ctx->dev->table->name);
+        wn_str_addf(t, "wan %s; model %s; weights %s", wan_version(), s->model->checkpoint.name, weights);
+    for (size_t i = 0; i < n && !bad; i++) bad = add_option(t, p, &o[i]);
+    if (!bad && *inputs) bad = wn_str_addf(t, "; inputs %s", inputs);
+    if (!bad) bad = wn_str_addf(t, "; device %s", s->model->ctx->dev->table->name);
     if (!bad && strcmp(p->negative, s->model->defaults.negative))
-        bad = wn_str_addf(&t, "; negative %s", p->negative);
-    if (!bad) return t.data;
-    wn_str_release(&t);
-    wn_fail_nomem(err, "metadata", 1024);
-    return NULL;
+        bad = wn_str_addf(t, "; negative %s", p->negative);
+    return bad;
+}
+
+char *wn_session_describe(struct wan_session *s, struct wn_err *err)
+{
+    struct wn_str t = {0};
+    if (s->p.from_latents_file ? describe_decoding(s, &t) : describe_run(s, &t, err)) {
+        wn_str_release(&t);
+        wn_fail_nomem(err, "metadata", 1024); /* where nothing else failed */
+        return NULL;
+    }
+    wn_utf8_repair(t.data);
+    return t.data;
 }
 
 /* ---- and back ---- */

@@ -443,41 +443,6 @@ const float *wan_session_latents(const struct wan_session *s, int64_t dims[4])
 
 /* ---- what files say of themselves ---- */
 
-static int describe_decoding(const struct wan_session *s, struct wn_str *t)
-{
-    const struct wan_gen_params *p = &s->p;
-    int bad = wn_str_addf(t, "wan %s; decoded from %s; size %dx%d; frames %d; vae %s; device %s",
-                          wan_version(), wn_path_base(p->from_latents_file), p->width, p->height, p->frames,
-                          p->vae_precision, s->model->ctx->dev->table->name);
-    return bad | (s->origin ? wn_str_addf(t, "; latents of %s", s->origin) : 0);
-}
-
-static int describe_run(const struct wan_session *s, struct wn_str *t)
-{
-    const struct wan_gen_params *p = &s->p;
-    int bad =
-        wn_str_addf(t, "wan %s; model %s; size %dx%d; frames %d; steps %d; solver %s; shift %g; guidance %g",
-                    wan_version(), s->model->checkpoint.name, p->width, p->height, p->frames, p->steps,
-                    p->solver, p->shift, p->guidance_low);
-    if (p->guidance_high != p->guidance_low) bad |= wn_str_addf(t, ",%g", p->guidance_high);
-    if (p->image) bad |= wn_str_addf(t, "; image %s", wn_path_base(p->image));
-    if (p->noise_file)
-        bad |= wn_str_addf(t, "; noise %s", wn_path_base(p->noise_file));
-    else
-        bad |= wn_str_addf(t, "; seed %" PRId64 "; rng %s", p->seed, p->rng);
-    return bad | wn_str_addf(t, "; precision %s, t5 %s, vae %s; device %s", p->precision, p->t5_precision,
-                             p->vae_precision, s->model->ctx->dev->table->name);
-}
-
-/* The parameters as one line, for the file's metadata; UTF-8 whatever the names of files are. */
-static char *describe(const struct wan_session *s)
-{
-    struct wn_str t = {0};
-    if ((s->p.from_latents_file ? describe_decoding : describe_run)(s, &t)) wn_str_release(&t);
-    if (t.data) wn_utf8_repair(t.data);
-    return t.data;
-}
-
 enum wan_status wan_session_save_latents(struct wan_session *s, const char *path)
 {
     struct wn_err *err = wn_enter(s->model->ctx);
@@ -486,7 +451,8 @@ enum wan_status wan_session_save_latents(struct wan_session *s, const char *path
     struct wn_weight w = {.name = "latent", .type = WN_F32, .n_dims = 4, .data = x};
     memcpy(w.dim, dim, sizeof dim);
     w.bytes = (size_t)(dim[0] * dim[1] * dim[2] * dim[3]) * sizeof *x;
-    char fps[32], *params = describe(s), *prompt = wn_strdup(s->p.prompt ? s->p.prompt : "");
+    char fps[32], *params = wn_session_describe(s, err),
+                  *prompt = params ? wn_strdup(s->p.prompt ? s->p.prompt : "") : NULL;
     snprintf(fps, sizeof fps, "%.17g", s->p.fps);
     if (params && prompt) {
         wn_utf8_repair(prompt);
@@ -494,7 +460,7 @@ enum wan_status wan_session_save_latents(struct wan_session *s, const char *path
                                         prompt,    NULL};
         wn_safetensors_write(path, &w, 1, metadata, err);
     } else
-        wn_fail_nomem(err, "metadata", 512);
+        wn_fail_nomem(err, "metadata", 512); /* where nothing else failed */
     wn_free(params);
     wn_free(prompt);
     return err->code;

@@ -198,6 +198,7 @@ mx::Dtype stored(wn_dtype type)
     case WN_F64:
     case WN_I64: return mx::int64;
     case WN_I32: return mx::int32;
+    case WN_U32: return mx::uint32;
     case WN_I16: return mx::int16;
     case WN_I8: return mx::int8;
     default: return mx::uint8;
@@ -1065,6 +1066,7 @@ extern "C" void wn_mlx_release(wn_device *dev, wn_buf *buf)
 
 extern "C" void wn_mlx_rest(wn_device *dev, wn_buf *buf)
 {
+    if (!buf || !buf->handle) return; // memory that is not there
     guarded("resting a tensor", nullptr, [&] {
         State &st = state_of(dev);
         Slot &slot = slot_of(buf);
