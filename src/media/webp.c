@@ -172,7 +172,8 @@ static enum wan_status encode(struct wn_webp *w, const uint8_t *rgb, struct wn_e
     WebPEncodingError code = ok ? VP8_ENC_OK : VP8_ENC_ERROR_OUT_OF_MEMORY;
     if (ok && !WebPEncode(&w->config, &picture)) code = picture.error_code;
     WebPPictureFree(&picture);
-    return code == VP8_ENC_OK ? WAN_OK : explain(w, code, err);
+    /* libwebp does not look at what every write returns */
+    return code == VP8_ENC_OK && !w->nomem ? WAN_OK : explain(w, code, err);
 }
 
 /* When frame `i` begins, in milliseconds. */

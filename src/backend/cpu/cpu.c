@@ -139,12 +139,10 @@ static void trim(struct wn_device *dev)
     drop_scratch(cpu);
 }
 
-/* The thread that brings pages starts with the first advice; where it cannot, there is none. */
 static void advise(struct wn_device *dev, const struct wn_buf *buf, size_t offset, size_t bytes, bool soon)
 {
     struct wn_cpu *cpu = wn_cpu_of(dev);
-    struct wn_err none = {0};
-    if (cpu->dry || (!cpu->pages && wn_pages_new(&cpu->pages, &none))) return;
+    if (!cpu->pages) return;
     (soon ? wn_pages_soon : wn_pages_later)(cpu->pages, (const char *)buf->host + offset, bytes);
 }
 
@@ -247,7 +245,9 @@ enum wan_status wn_cpu_open(struct wn_device **dev, const struct wn_device_param
     if (!cpu) return wn_fail_nomem(err, "a device", sizeof *cpu);
     enum wan_status st = choose_leaves(&cpu->leaf, params->isa, err);
     if (!st) st = wn_pool_new(&cpu->base.pool, params->n_threads, err);
+    if (!st && !params->dry) st = wn_pages_new(&cpu->pages, err);
     if (st) {
+        wn_pool_free(cpu->base.pool);
         wn_free(cpu);
         return st;
     }

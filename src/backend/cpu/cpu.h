@@ -12,7 +12,7 @@ struct wn_cpu {
     struct wn_device base; /* first: a wn_device * is a wn_cpu * */
     struct wn_leaf leaf;
     bool dry;
-    struct wn_pages *pages; /* NULL: no advice yet */
+    struct wn_pages *pages; /* NULL in a dry run */
     /* Freed blocks wait here, the last freed first, for a buffer that they fit. live + idle never exceeds the
      * most that was ever live, so that caching does not raise the peak. */
     struct wn_cpu_block *idle;
