@@ -46,8 +46,8 @@ double wn_peak_flops(const struct wn_peak *peak, enum wn_precision precision);
 /* Bytes held for a device's work, the library's own memory included. */
 struct wn_memory {
     size_t used, peak;
-    size_t least; /* of a dry device: the peak with nothing held that can be given back in time; else the peak
-                   */
+    size_t least; /* of a dry device: the peak where it waits rather than hold what is done with; else the
+                     peak */
     size_t limit; /* what the device may hold; 0: not told */
 };
 
